@@ -1,0 +1,35 @@
+/* The dqlite node of this process: identity on disk, start, leadership. The rest of mha-stored reaches it through dq.h only. */
+#ifndef STORE_NODE_H
+#define STORE_NODE_H
+
+#include "core/base/config.h"
+#include "core/base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct node;
+
+/* <state_dir>/store/node.json: {"name","id" (decimal text),"cluster_uuid" ("" until init or the first contact),"profile","bootstrap"}.
+ * Created with a random id when missing. Errors, each naming the file and the way out: identity present but its data gone (an old
+ * member on an empty directory), data present but identity gone, another node name or cluster name, directory in use, disk full. */
+int node_start(uv_loop_t *loop, const struct config *c, struct node **ret, struct err *e) MUST_USE;
+void node_stop(struct node *n); /* blocking; frees */
+
+uint64_t node_id(const struct node *n);
+const char *node_raft_address(const struct node *n);  /* "10.77.0.11:7401", as the cluster knows it */
+const char *node_local_address(const struct node *n); /* for dq_new() */
+const char *node_cluster_uuid(const struct node *n);  /* "" before init */
+
+/* Leadership, from polling LEADER every 50 ms: id 0 when unknown. on_change is called on the loop after every change, with a stable order. */
+struct node_leader {
+	uint64_t id;
+	char address[64];
+	bool is_self;
+	uint64_t change_count; /* counts changes: tells "left and came back" apart */
+};
+const struct node_leader *node_leader(const struct node *n);
+void node_on_leader_change(struct node *n, void (*cb)(void *arg, const struct node_leader *l), void *arg);
+
+#endif
