@@ -1,0 +1,236 @@
+"""contrib/lab for Python: one object per lab, and waiting for conditions instead of sleeping."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+
+from prober import Report
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LAB = os.path.join(REPO, "contrib", "lab")
+PROBER = os.path.join(REPO, "tests", "lib", "prober.py")
+
+
+class Timeout(AssertionError):
+    """A condition did not come true in time; the text says what was seen last."""
+
+
+def wait_for(what, condition, seconds=30.0, every=0.05):
+    """Call condition() until it returns something true, and return that. `what` completes the sentence 'waited for ...'."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Timeout("waited %.0f s for %s; last seen: %r" % (seconds, what, value))
+        time.sleep(every)
+
+
+class Lab:
+    """A lab in a folder of its own. Use as a context manager: it is taken down whatever happens."""
+
+    def __init__(self, directory=None, nodes=3, arbiter=False, engine="postgresql", profile="fast", durability="sync"):
+        self.dir = directory or tempfile.mkdtemp(prefix="mha-lab-", dir="/tmp")
+        self.nodes, self.arbiter, self.engine, self.profile, self.durability = nodes, arbiter, engine, profile, durability
+        self.env = {}
+
+    def __enter__(self):
+        self.up()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.down(keep_logs=error is not None)
+
+    def run(self, *args, check=True, timeout=90, **more):
+        """contrib/lab ARGS; output captured. With check, an error carries the command's own words."""
+        done = subprocess.run([LAB, "--dir", self.dir, *args], capture_output=True, text=True, timeout=timeout, check=False, **more)
+        if check and done.returncode != 0:
+            raise RuntimeError("lab %s: exit code %d\n%s%s" % (" ".join(args), done.returncode, done.stdout, done.stderr))
+        return done
+
+    def up(self):
+        """Returns the seconds it took."""
+        start = time.monotonic()
+        options = ["--nodes", str(self.nodes), "--engine", self.engine, "--profile", self.profile, "--durability", self.durability]
+        os.chmod(self.dir, 0o755)
+        self.run("up", *options, *(["--arbiter"] if self.arbiter else []), timeout=180)
+        self.load_env()
+        return time.monotonic() - start
+
+    def load_env(self):
+        words = subprocess.run(["bash", "-c", 'eval "$(%s --dir "$1" env)"; set' % LAB, "-", self.dir], capture_output=True, text=True, check=True)
+        for line in words.stdout.splitlines():
+            name, _, value = line.partition("=")
+            if name.startswith("LAB_"):
+                self.env[name] = value.strip("'")
+        self.hosts = self.env["LAB_HOSTS"].split()
+        self.data_hosts = [h for h in self.hosts if h != "arb"]
+        self.vip = self.env["LAB_VIP"]
+
+    def down(self, keep_logs=False):
+        self.run("down", *(["--keep-logs"] if keep_logs else []), check=False)
+
+    # --- faults ---
+
+    def crash(self, host):
+        self.run("crash", host)
+
+    def start(self, host):
+        self.run("start", host)
+
+    def cut(self, host):
+        self.run("cut", host)
+
+    def heal(self, host):
+        self.run("heal", host)
+
+    def pids(self, host, program):
+        """Processes of a host whose executable is called `program`, oldest first."""
+        out = []
+        for pid in self.run("pids", host).stdout.split():
+            try:
+                name = os.path.basename(os.readlink("/proc/%s/exe" % pid))
+                with open("/proc/%s/stat" % pid, encoding="ascii", errors="replace") as f:
+                    fields = f.read().rpartition(")")[2].split()
+            except OSError:
+                continue  # it has ended meanwhile
+            if name == program:
+                out.append((int(fields[19]), int(pid), int(fields[1])))
+        return [pid for _, pid, _ in sorted(out)]
+
+    @staticmethod
+    def parent_of(pid):
+        with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as f:
+            return int(f.read().rpartition(")")[2].split()[1])
+
+    def child_of_program(self, host, program):
+        """The process of `program` whose parent is of the same program: mhad's control process, mha-dbd's worker."""
+        pids = self.pids(host, program)
+        return next((p for p in pids if self.parent_of(p) in pids), None)
+
+    def postmaster(self, host):
+        with open(os.path.join(self.dir, host, "pg", "data", "postmaster.pid"), encoding="ascii") as f:
+            return int(f.readline())
+
+    @staticmethod
+    def signal(pids, number=signal.SIGKILL):
+        for pid in pids if isinstance(pids, list) else [pids]:
+            os.kill(pid, number)
+
+    # --- what the manager says ---
+
+    def shell(self, host, *args, check=True, timeout=60):
+        """mha-shell on a host, over its own API address."""
+        url = "http://%s:%s" % (self.env["LAB_ADDRESS_" + host], self.env["LAB_PEER_PORT"])
+        return self.run("exec", host, "mha-shell", "--node", url, *args, check=check, timeout=timeout)
+
+    def status(self):
+        """`cluster status` as a dict, {} while no host answers with one."""
+        done = self.run("status", "-f", "json", check=False)
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            return {}
+
+    def group(self, status=None):
+        groups = (self.status() if status is None else status).get("groups") or [{}]
+        return groups[0]
+
+    def primary(self):
+        return self.group().get("primary")
+
+    def wait_primary(self, not_this=None, seconds=30):
+        """The name of the group's primary once the group is steady (with another primary than not_this)."""
+        def check():
+            g = self.group()
+            return g.get("primary") if g.get("state") == "steady" and g.get("primary") != not_this else None
+        return wait_for("a steady group%s" % (" with another primary than %s" % not_this if not_this else ""), check, seconds, 0.2)
+
+    def wait_redundant(self, seconds=90):
+        """Everything online, every instance running, one replica of a synchronous group in sync: ready for the next fault."""
+        def check():
+            status = self.status()
+            if not status.get("quorum") or any(n["state"] != "online" for n in status["nodes"]):
+                return None
+            for g in status["groups"]:
+                if g["state"] != "steady" or any(i["state"] != "running" for i in g["instances"]):
+                    return None
+                replicas = [i for i in g["instances"] if i["role"] == "replica"]
+                if len(replicas) != len(g["instances"]) - 1:
+                    return None
+                if g["durability"] == "sync" and replicas and not any(i["sync"] for i in replicas):
+                    return None
+            return status
+        return wait_for("every node online and every instance running", check, seconds, 0.2)
+
+    # --- SQL ---
+
+    def psql(self, host, sql, database=None, port=None, user=None, check=True):
+        """One statement from the client host; `host` is a host's name or an address. Returns psql's unaligned rows."""
+        address = self.env.get("LAB_ADDRESS_" + host, host)
+        dsn = "host=%s port=%s user=%s dbname=%s connect_timeout=3" % (
+            address, port or self.env["LAB_DB_PORT"], user or self.env["LAB_USER"], database or self.env["LAB_DATABASE"])
+        done = self.run("client", "psql", "-XqAtv", "ON_ERROR_STOP=1", dsn, "-c", sql, check=check)
+        return done.stdout.strip()
+
+    def store_sql(self, sql, host=None, check=True):
+        return self.psql(host or self.vip, sql, database="config", port=self.env["LAB_SQL_PORT"], check=check)
+
+    def probe(self, name, host="client", targets=("postgresql", "store"), address=None, arp=True, create=True):
+        """Start an application that writes to each target through `address` (the VIP); use as a context manager."""
+        return Probe(self, name, host, targets, address or self.vip, arp, create)
+
+
+class Probe:
+    """A running prober; report() may be asked at any time."""
+
+    def __init__(self, lab, name, host, targets, address, arp, create):
+        self.lab, self.run_name = lab, name
+        self.out = os.path.join(lab.dir, "probe-%s.jsonl" % name)
+        ports = {"postgresql": (lab.env["LAB_DB_PORT"], lab.env["LAB_DATABASE"]), "store": (lab.env["LAB_SQL_PORT"], "config")}
+        command = [LAB, "--dir", lab.dir, "exec", host, "/usr/bin/python3", PROBER, "--run", name, "--out", self.out]
+        for kind in targets:
+            command += ["--target", ",".join([kind, kind, address, ports[kind][0], lab.env["LAB_USER"], ports[kind][1]])]
+        command += ["--arp", address] if arp else []
+        command += [] if create else ["--no-create"]
+        self.targets = targets
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def report(self):
+        return Report(self.out) if os.path.exists(self.out) else None
+
+    def wait_writing(self, since=None, rows=20, seconds=40):
+        """Until each target has acknowledged so many rows that were sent after `since` (now, when left out)."""
+        since = time.monotonic() if since is None else since
+
+        def check():
+            if self.process.poll() is not None:
+                raise AssertionError("the prober ended by itself with exit code %d" % self.process.returncode)
+            report = self.report()
+            return report if report and all(report.acked_since(t, since) >= rows for t in self.targets) else None
+        return wait_for("%d acknowledged rows on each of %s" % (rows, ", ".join(self.targets)), check, seconds, 0.1)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def missing(self, to, host):
+        """Acknowledged rows that the server at `host` (a host's name or an address) does not have."""
+        sql = "SELECT id FROM mha_probe WHERE run = '%s'" % self.run_name
+        rows = self.lab.psql(host, sql) if to == "postgresql" else self.lab.store_sql(sql, host)
+        return self.report().acked_ids(to) - {int(x) for x in rows.split()}
