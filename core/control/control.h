@@ -40,13 +40,13 @@ struct group_record {
 	uint64_t step;            /* grows with every decision; orders and reports name it */
 	int primary;              /* NODE_NONE: none */
 	int target;               /* switchover: the next primary */
-	node_set sync_set;        /* standbys of which any (count - 1 + 1 = all) together hold every acknowledged commit; empty: unknown */
+	node_set sync_set;        /* the most advanced of ALL of these standbys holds every acknowledged commit; empty: unknown */
 	bool is_sync;             /* durability: sync */
 	bool is_restart_first;    /* on_failure: restart */
 	bool is_paused;
+	bool is_early;            /* the new primary may be promoted before it holds the lease: nobody can acknowledge for the old one */
 	enum op_kind op;
 	uint64_t op_id;           /* given by the store; 0: none */
-	uint64_t stop_position;   /* switchover: where the old primary stopped */
 	char system_id[NAME_SIZE];
 	int vip_count;
 	char vips[MAX_VIPS][48];

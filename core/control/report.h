@@ -98,6 +98,8 @@ struct order {
 	uint64_t answers_incarnation;
 	uint64_t step;       /* of the group's state machine; reports name it */
 	enum order_role role;
+	bool is_bring_up;    /* PRIMARY: start and promote it if it is not up; else only keep it, a server that has ended stays down */
+	bool is_rejoin;      /* REPLICA: the primary is up: rewind or rebuild if that is what it takes */
 	bool is_create;      /* PRIMARY: the first primary: create or adopt the data directory if needed */
 	bool is_early;       /* PRIMARY: promote before the lease is held (nobody can acknowledge for the old one any more) */
 	bool is_checkpoint;  /* PRIMARY: run a checkpoint for this step (switchover) */
