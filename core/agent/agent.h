@@ -47,7 +47,7 @@ enum agent_event_type {
 	AGENT_DBD,         /* a reply or report of the instance's mha-dbd */
 	AGENT_DBD_UP,      /* connected (it may have been restarted) */
 	AGENT_DBD_DOWN,
-	AGENT_VIPD_UP,
+	AGENT_VIPD_UP,     /* the run layer asks it for its status at once and delivers that as AGENT_VIP_REPLY */
 	AGENT_VIPD_DOWN,
 	AGENT_VIP_REPLY,
 	AGENT_GENERATION,  /* this node's controller won a generation: hold the controller lease; 0: it is no controller any more */
