@@ -1,0 +1,140 @@
+/* The hub: one libwebsockets context on the owner's loop, one timer for every deadline of its links. */
+#include "core/run/link_internal.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define STALL_MS 300
+/* libwebsockets ends its libuv handles over several turns of the loop without telling when it has; a turn a tick is enough. */
+#define STOP_TICKS 4
+
+static const struct lws_protocols protocols[] = {
+        {.name = "http",
+         .callback = link_http_callback,
+         .per_session_data_size = LINK_HTTP_SESSION_SIZE,
+         .rx_buffer_size = 4096},
+        {.name = LINK_PROTOCOL, .callback = link_peer_callback, .rx_buffer_size = 65536},
+        {.name = NULL},
+};
+
+static void emit_log(int level, const char *line)
+{
+	size_t len = strcspn(line, "\n");
+
+	log_line((level & LLL_ERR) != 0 ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "libwebsockets", "%.*s", (int)len, line);
+}
+
+static int create_context(struct link_hub *l, struct err *e)
+{
+	void *loops[1] = {l->loop};
+	struct lws_context_creation_info i = {
+	        .port = CONTEXT_PORT_NO_LISTEN_SERVER,
+	        .protocols = protocols,
+	        .gid = (gid_t)-1,
+	        .uid = (uid_t)-1,
+	        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
+	        .foreign_loops = loops,
+	        .user = l,
+	        .pcontext = &l->context,
+	        .fd_limit_per_thread = LINK_CONNS_MAX + 64,
+	        .max_http_header_pool2 =
+	                LINK_CONNS_MAX + 64, /* a waiting request keeps its headers; links must not queue behind it */
+	        .timeout_secs = 10,
+	        .keepalive_timeout = 30,
+	        .server_string = "mhad",
+	        .vhost_name = "node",
+	};
+
+	lws_set_log_level(LLL_ERR | LLL_WARN, emit_log);
+	l->context = lws_create_context(&i);
+	if (l->context == NULL)
+		return err_set(e, ERR_IO,
+		               "libwebsockets does not start: is its libuv plugin (libwebsockets-evlib-uv) installed?");
+	l->vhost = lws_create_vhost(l->context, &i);
+	if (l->vhost == NULL) {
+		lws_context_destroy(l->context);
+		return err_set(e, ERR_IO, "libwebsockets: no virtual host");
+	}
+	return ERR_OK;
+}
+
+static void free_hub(struct link_hub *l)
+{
+	free(l->peers);
+	free(l->hello);
+	free(l);
+}
+
+static void on_tick_closed(uv_handle_t *handle)
+{
+	free_hub(handle->data);
+}
+
+static void finish_stop(struct link_hub *l)
+{
+	if (++l->stop_ticks < STOP_TICKS || l->open_handles > 0)
+		return;
+	if (l->context != NULL)
+		lws_context_destroy(l->context);
+	uv_close((uv_handle_t *)&l->tick, on_tick_closed);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct link_hub *l = timer->data;
+	int64_t now = clock_now_ms();
+	bool was_stalled = now - l->ticked_ms > STALL_MS;
+
+	l->ticked_ms = now;
+	if (l->is_stopping)
+		finish_stop(l);
+	else
+		link_peers_tick(l, now, was_stalled);
+}
+
+int link_start(uv_loop_t *loop, const struct config *c, const struct link_handlers *h, struct link_hub **ret, struct err *e)
+{
+	struct link_hub *l = mem_alloc(sizeof *l);
+	int rc;
+
+	l->loop = loop;
+	l->config = c;
+	l->h = *h;
+	l->listeners[0].fd = l->listeners[1].fd = -1;
+	l->hello = mem_strdup("{}");
+	l->ticked_ms = clock_now_ms();
+	uv_timer_init(loop, &l->tick);
+	l->tick.data = l;
+	link_peers_init(l);
+	rc = create_context(l, e);
+	if (rc == ERR_OK)
+		rc = link_listen(l, e);
+	uv_timer_start(&l->tick, on_tick, rc == ERR_OK ? 0 : LINK_TICK_MS, LINK_TICK_MS);
+	if (rc != ERR_OK) {
+		link_stop(l);
+		return rc;
+	}
+	*ret = l;
+	return ERR_OK;
+}
+
+void link_stop(struct link_hub *l)
+{
+	if (l == NULL || l->is_stopping)
+		return;
+	l->is_stopping = true;
+	link_unlisten(l);
+	link_peers_stop(l);
+	link_http_stop(l);
+	if (l->context != NULL)
+		lws_context_destroy(l->context); /* the second call, in finish_stop, completes it */
+}
+
+void link_set_hello(struct link_hub *l, const char *json)
+{
+	free(l->hello);
+	l->hello = mem_strdup(json);
+}

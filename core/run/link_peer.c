@@ -1,0 +1,404 @@
+/* Links to the peers: dial, shake hands, carry frames, notice silence. */
+#include "core/run/link_internal.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct peer *find_peer(struct link_hub *l, const char *name)
+{
+	unsigned i;
+
+	for (i = 0; i < l->peers_count; i++)
+		if (strcmp(l->peers[i].node->name, name) == 0)
+			return &l->peers[i];
+	return NULL;
+}
+
+void link_peers_init(struct link_hub *l)
+{
+	const struct config *c = l->config;
+	unsigned i;
+
+	l->peers = mem_alloc(c->nodes_count * sizeof *l->peers);
+	for (i = 0; i < c->nodes_count; i++) {
+		if (strcmp(c->nodes[i].name, c->node) == 0)
+			continue;
+		l->peers[l->peers_count].node = &c->nodes[i];
+		l->peers[l->peers_count++].is_ours_to_dial = strcmp(c->node, c->nodes[i].name) < 0;
+	}
+}
+
+static struct conn *new_conn(struct link_hub *l, struct lws *wsi)
+{
+	struct conn *c = mem_alloc(sizeof *c);
+
+	c->hub = l;
+	c->wsi = wsi;
+	c->next = l->conns;
+	if (c->next != NULL)
+		c->next->prev = c;
+	l->conns = c;
+	return c;
+}
+
+/* Take c away from its peer and have its wsi closed. The owner hears of it if the link was up. Nothing is awaited from the
+ * other side. */
+static void conn_drop(struct conn *c, const char *reason)
+{
+	struct link_hub *l = c->hub;
+	struct peer *p = c->peer;
+
+	if (c->is_dropped)
+		return;
+	c->is_dropped = true;
+	c->peer = NULL;
+	if (c->wsi != NULL) {
+		lws_set_timeout(c->wsi, PENDING_TIMEOUT_KILLED_BY_PARENT, LWS_TO_KILL_ASYNC);
+		lws_cancel_service(l->context); /* else libwebsockets would notice at its next event only */
+	}
+	if (p == NULL)
+		return;
+	if (p->dialling == c)
+		p->dialling = NULL;
+	if (p->up == c) {
+		p->up = NULL;
+		l->h.down(l->h.arg, p->node->name, reason);
+	}
+}
+
+void link_conn_free(struct conn *c)
+{
+	c->wsi = NULL;
+	conn_drop(c, "the connection ended");
+	if (c->prev != NULL)
+		c->prev->next = c->next;
+	else
+		c->hub->conns = c->next;
+	if (c->next != NULL)
+		c->next->prev = c->prev;
+	while (c->first != NULL) {
+		struct frame *f = c->first;
+
+		c->first = f->next;
+		free(f->data);
+		free(f);
+	}
+	buf_done(&c->rx);
+	free(c);
+}
+
+static void dial(struct link_hub *l, struct peer *p, int64_t now)
+{
+	struct conn *c = new_conn(l, NULL);
+	struct lws *wsi;
+	char host[80];
+	struct lws_client_connect_info i = {
+	        .context = l->context,
+	        .vhost = l->vhost,
+	        .address = p->node->address,
+	        .port = p->node->peer_port,
+	        .path = LINK_PATH,
+	        .host = host,
+	        .origin = host,
+	        .protocol = LINK_PROTOCOL,
+	        .local_protocol_name = LINK_PROTOCOL,
+	        .ietf_version_or_minus_one = -1,
+	        .iface = l->config->address, /* else the kernel may take a virtual address, and the link would leave with it */
+	        .opaque_user_data = c,
+	};
+
+	snprintf(host, sizeof host, "%s:%u", p->node->address, p->node->peer_port);
+	c->is_dialled = true;
+	c->peer = p;
+	c->deadline_ms = now + LINK_CONNECT_MS;
+	p->dialling = c;
+	p->next_dial_ms = now + LINK_REDIAL_MS;
+	wsi = lws_client_connect_via_info(&i);
+	if (p->dialling != c)
+		return; /* it failed at once and is freed */
+	c->wsi = wsi;
+	if (wsi == NULL)
+		link_conn_free(c);
+}
+
+/* Say no to a hello: the reason is the last frame. The other side closes when it has read it; the deadline closes if it does
+ * not. */
+static void refuse(struct conn *c, const char *name, const char *reason)
+{
+	struct peer *p = c->peer != NULL ? c->peer : find_peer(c->hub, name);
+	char *text = frame_refused(reason);
+
+	if (p == NULL) {
+		log_warn("link", "refused \"%s\": %s", name, reason);
+	} else if (strcmp(p->refusal, reason) != 0) {
+		/* Once per reason: it comes back with every dial. */
+		str_copy(p->refusal, sizeof p->refusal, reason);
+		log_warn("link", "refused \"%s\": %s", name, reason);
+	}
+	if (c->peer != NULL && c->peer->dialling == c) {
+		c->peer->dialling = NULL;
+		c->peer->next_dial_ms = clock_now_ms() + LINK_REDIAL_REFUSED_MS;
+	}
+	c->peer = NULL;
+	c->is_closing = true;
+	conn_queue(c, text, strlen(text));
+	free(text);
+}
+
+static void go_up_if_agreed(struct conn *c)
+{
+	struct peer *p = c->peer;
+	struct conn *older = p->up;
+
+	if (!c->is_accepted || !c->is_welcomed)
+		return;
+	c->deadline_ms = 0;
+	if (p->dialling == c)
+		p->dialling = NULL;
+	if (older != NULL)
+		conn_drop(older, "replaced by a newer link");
+	/* The owner may have stopped the hub in its down handler. */
+	if (c->is_dropped)
+		return;
+	p->up = c;
+	p->refusal[0] = '\0';
+	c->hub->h.up(c->hub->h.arg, p->node->name);
+}
+
+static void receive_hello(struct conn *c, const char *name, const char *hello)
+{
+	struct link_hub *l = c->hub;
+	struct peer *p = find_peer(l, name);
+	char reason[256] = "";
+	char *welcome;
+
+	if (strcmp(name, l->config->node) == 0)
+		snprintf(reason, sizeof reason, "the name \"%s\" is this node's own: give each host a name of its own", name);
+	else if (p == NULL)
+		snprintf(reason, sizeof reason, "node \"%s\" is not among the nodes in the configuration of \"%s\"", name,
+		         l->config->node);
+	else if (c->is_dialled && c->peer != p)
+		snprintf(reason, sizeof reason, "at %s there should be \"%s\", not \"%s\": correct the addresses under nodes",
+		         c->peer->node->address, c->peer->node->name, name);
+	else if (!l->h.hello(l->h.arg, name, hello, reason, sizeof reason) && reason[0] == '\0')
+		snprintf(reason, sizeof reason, "\"%s\" does not want this link", l->config->node);
+	if (c->is_dropped)
+		return;
+	if (reason[0] != '\0') {
+		refuse(c, name, reason);
+		return;
+	}
+	c->peer = p;
+	c->is_accepted = true;
+	welcome = frame_welcome();
+	conn_queue(c, welcome, strlen(welcome));
+	free(welcome);
+	go_up_if_agreed(c);
+}
+
+static void receive_refusal(struct conn *c, const char *reason)
+{
+	struct link_hub *l = c->hub;
+	struct peer *p = c->peer;
+
+	conn_drop(c, reason);
+	if (p == NULL)
+		return;
+	p->next_dial_ms = clock_now_ms() + LINK_REDIAL_REFUSED_MS;
+	l->h.refused(l->h.arg, p->node->name, reason);
+}
+
+static void receive_handshake(struct conn *c, const char *text, size_t len)
+{
+	char name[33] = "", *said = NULL;
+	enum frame_kind kind = frame_parse(text, len, name, &said);
+
+	if (kind == FRAME_REFUSED) {
+		receive_refusal(c, said);
+	} else if (kind == FRAME_HELLO && !c->is_accepted) {
+		receive_hello(c, name, said);
+	} else if (kind == FRAME_WELCOME && c->is_accepted) {
+		c->is_welcomed = true;
+		go_up_if_agreed(c);
+	} else {
+		log_warn("link", "closed a link from %s: its first frame is no hello",
+		         c->peer != NULL ? c->peer->node->name : "an unknown host");
+		conn_drop(c, "its first frame is no hello");
+	}
+	free(said);
+}
+
+static void receive_text(struct conn *c, const char *text, size_t len)
+{
+	struct link_hub *l = c->hub;
+
+	if (c->peer == NULL || c->peer->up != c)
+		receive_handshake(c, text, len);
+	else
+		l->h.frame(l->h.arg, c->peer->node->name, text, len);
+}
+
+static void drop_and_log(struct conn *c, const char *reason)
+{
+	log_warn("link", "closed the link with %s: %s", c->peer != NULL ? c->peer->node->name : "an unknown host", reason);
+	conn_drop(c, reason);
+}
+
+static void receive(struct conn *c, const void *in, size_t len)
+{
+	struct buf whole;
+
+	if (c->is_dropped || c->is_closing)
+		return;
+	c->received_ms = clock_now_ms();
+	if (c->rx.len + len > LINK_FRAME_MAX) {
+		drop_and_log(c, "it sent a frame of more than 256 KiB");
+		return;
+	}
+	buf_add(&c->rx, in, len);
+	if (!lws_is_final_fragment(c->wsi))
+		return;
+	/* Taken out of c, because the handler may end the connection. */
+	whole = c->rx;
+	memset(&c->rx, 0, sizeof c->rx);
+	if (lws_frame_is_binary(c->wsi) || !frame_is_utf8(whole.data != NULL ? whole.data : "", whole.len))
+		drop_and_log(c, "it sent a frame that is not UTF-8 text");
+	else
+		receive_text(c, whole.data != NULL ? whole.data : "", whole.len);
+	buf_done(&whole);
+}
+
+static void start_handshake(struct conn *c)
+{
+	int64_t now = clock_now_ms();
+	char *hello = frame_hello(c->hub);
+
+	link_set_socket_options(lws_get_socket_fd(c->wsi));
+	c->is_open = true;
+	c->deadline_ms = now + LINK_HANDSHAKE_MS;
+	c->received_ms = now;
+	conn_queue(c, hello, strlen(hello));
+	free(hello);
+}
+
+/* An upgrade is accepted at the one path and with our subprotocol only. */
+static int check_upgrade(struct lws *wsi)
+{
+	char uri[sizeof LINK_PATH + 1] = "";
+
+	return lws_hdr_copy(wsi, uri, sizeof uri, WSI_TOKEN_GET_URI) > 0 && strcmp(uri, LINK_PATH) == 0 ? 0 : -1;
+}
+
+int link_peer_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+{
+	struct link_hub *l = lws_context_user(lws_get_context(wsi));
+	struct conn *c = lws_get_opaque_user_data(wsi);
+
+	(void)user;
+	switch (reason) {
+	case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
+		return l->is_stopping ? -1 : check_upgrade(wsi);
+	case LWS_CALLBACK_ESTABLISHED:
+		c = new_conn(l, wsi);
+		lws_set_opaque_user_data(wsi, c);
+		start_handshake(c);
+		return 0;
+	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER: /* TCP is connected */
+		c->wsi = wsi;
+		c->deadline_ms = clock_now_ms() + LINK_HANDSHAKE_MS;
+		return c->is_dropped ? -1 : 0;
+	case LWS_CALLBACK_CLIENT_ESTABLISHED:
+		c->wsi = wsi;
+		if (c->is_dropped)
+			return -1;
+		start_handshake(c);
+		return 0;
+	case LWS_CALLBACK_RECEIVE:
+	case LWS_CALLBACK_CLIENT_RECEIVE:
+		receive(c, in, len);
+		return c->is_dropped ? -1 : 0;
+	case LWS_CALLBACK_SERVER_WRITEABLE:
+	case LWS_CALLBACK_CLIENT_WRITEABLE:
+		return c->is_dropped ? -1 : conn_write_one(c);
+	case LWS_CALLBACK_CLOSED:
+	case LWS_CALLBACK_CLIENT_CLOSED:
+	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+		if (c != NULL) {
+			lws_set_opaque_user_data(wsi, NULL);
+			c->wsi = NULL;
+			conn_drop(c, "the peer closed the connection");
+			link_conn_free(c);
+		}
+		return 0;
+	default:
+		return lws_callback_http_dummy(wsi, reason, user, in, len);
+	}
+}
+
+static void check_conn(struct conn *c, int64_t now)
+{
+	if (c->is_dropped)
+		return;
+	if (c->deadline_ms != 0 && now >= c->deadline_ms)
+		conn_drop(c, c->is_dialled && !c->is_open ? "no answer to the dial" : "the handshake took too long");
+	else if (c->peer != NULL && c->peer->up == c && now - c->received_ms >= LINK_SILENCE_MS)
+		conn_drop(c, "nothing received for 1500 ms");
+}
+
+void link_peers_tick(struct link_hub *l, int64_t now, bool was_stalled)
+{
+	struct conn *c, *next;
+	unsigned i;
+
+	/* After a stall of this process what the peers sent waits in the sockets: read it before judging their silence. */
+	for (c = l->conns; c != NULL && !was_stalled; c = next) {
+		next = c->next;
+		check_conn(c, now);
+		if (l->is_stopping)
+			return;
+	}
+	for (i = 0; i < l->peers_count; i++) {
+		struct peer *p = &l->peers[i];
+
+		if (p->is_ours_to_dial && p->up == NULL && p->dialling == NULL && now >= p->next_dial_ms)
+			dial(l, p, now);
+	}
+}
+
+void link_peers_stop(struct link_hub *l)
+{
+	struct conn *c;
+	unsigned i;
+
+	for (i = 0; i < l->peers_count; i++)
+		l->peers[i].up = l->peers[i].dialling = NULL; /* the owner asked for it: no news */
+	for (c = l->conns; c != NULL; c = c->next) {
+		c->peer = NULL;
+		c->is_dropped = true;
+	}
+}
+
+bool link_send(struct link_hub *l, const char *peer, const char *json, size_t len)
+{
+	struct peer *p = find_peer(l, peer);
+
+	if (p == NULL || p->up == NULL)
+		return false;
+	if (p->up->queued_bytes + len > LINK_QUEUE_MAX) {
+		drop_and_log(p->up, "its queue is over 256 KiB: it does not read");
+		return false;
+	}
+	conn_queue(p->up, json, len);
+	return true;
+}
+
+bool link_is_up(const struct link_hub *l, const char *peer)
+{
+	const struct peer *p = find_peer((struct link_hub *)(uintptr_t)l, peer);
+
+	return p != NULL && p->up != NULL;
+}

@@ -1,0 +1,1 @@
+mha_unit_test(test_link SOURCES unit/test_link.c unit/link_fixture.c LIBS run_io)
