@@ -48,7 +48,7 @@ bool admin_lease_is_valid(const struct admin *a); /* the deadline is still ahead
 
 /* The lease was valid at some instant since this node became leader this time; false when it is not the leader. Evaluated on the spot,
  * so ask again after admin_set_lease. */
-bool admin_lease_seen_since_leader(const struct admin *a);
+bool admin_lease_seen_since_leader(struct admin *a);
 
 /* Called on the loop after each admin_set_lease, for those who wait for a lease. One listener; NULL removes it. */
 void admin_on_lease(struct admin *a, void (*cb)(void *arg), void *arg);

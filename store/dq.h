@@ -39,22 +39,31 @@ struct dq_result {
 	const char *const *columns;
 	const struct dq_value *values; /* row_count * column_count, row by row */
 	bool is_last;        /* false: more rows of this query follow in further calls */
+	bool was_sent;       /* false (with a code): dqlite never got this request, so it surely had no effect */
 };
 typedef void (*dq_cb)(void *arg, const struct dq_result *r);
 
 struct dq;
 
+/* A transaction lives on its connection. When that breaks (or leadership leaves and returns) between two requests of a BEGIN..COMMIT, the
+ * next request is not run outside the lost transaction: it fails with was_sent false. */
+
 /* A connection to `address` ("@dqlite-..." abstract unix, "host:port" TCP) for `database` (copied; NULL: no OPEN, for leader/cluster requests).
  * Connects lazily and again after a failure; OPENs again on DQ_NOT_OPEN. */
 struct dq *dq_new(uv_loop_t *loop, const char *address, const char *database);
 
-/* Pending requests complete with DQ_DISCONNECTED first; then done_cb (may be NULL) and the memory is gone. */
+/* Pending requests complete with DQ_DISCONNECTED first, and so do those that their callbacks ask for; then done_cb (may be NULL) and the
+ * memory is gone. */
 void dq_close(struct dq *d, void (*done_cb)(void *arg), void *arg);
 
 /* Start over with a fresh connection: an open transaction is rolled back by the server. Pending requests complete with DQ_DISCONNECTED. */
 void dq_reset(struct dq *d);
 
-/* Values are copied. The callback comes exactly once for exec, once or more (last: is_last) for query. */
+/* A request without an answer after this long breaks the connection (default 120 s). */
+void dq_set_timeout(struct dq *d, unsigned timeout_ms);
+
+/* Values are copied. The callback comes exactly once for exec, once or more (last: is_last) for query.
+ * Never send RETURNING through dq_exec: dqlite wedges (facts: dqlite.md, section 5). dq_query is fine for it. */
 void dq_exec(struct dq *d, const char *sql, const struct dq_value *params, size_t param_count, dq_cb cb, void *arg);
 void dq_query(struct dq *d, const char *sql, const struct dq_value *params, size_t param_count, dq_cb cb, void *arg);
 

@@ -1,0 +1,164 @@
+/* mha-stored: the store of one host. Runs until SIGTERM or SIGINT; ends with 0 after a clean stop, 1 when it cannot start. */
+#include "core/base/config.h"
+#include "core/base/log.h"
+#include "store/admin.h"
+#include "store/node.h"
+#ifdef STORE_HAS_FRONTEND
+#include "store/frontend/frontend.h"
+#endif
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#define EXIT_USAGE 2
+#define THREADPOOL_SIZE "8" /* raft's disk work, SQL and dialling share libuv's pool; its default of 4 lets dialling starve the disk */
+
+static const struct {
+	const char *name, *arg, *help;
+	char letter;
+} options[] = {
+	{"config", "FILE", "the node's configuration (node.yaml)", 'c'},
+	{"help", NULL, "print this", 'h'},
+};
+#define OPTION_COUNT (sizeof options / sizeof *options)
+
+struct program {
+	uv_loop_t loop;
+	uv_signal_t term, interrupt;
+	struct config *config;
+	struct node *node;
+	struct admin *admin;
+#ifdef STORE_HAS_FRONTEND
+	struct frontend *frontend;
+#endif
+	bool is_stopping;
+};
+
+static void print_usage(FILE *f)
+{
+	fprintf(f, "mha-stored: the replicated store of one host\n\n");
+	for (size_t i = 0; i < OPTION_COUNT; i++)
+		fprintf(f, "  --%s %-*s %s\n", options[i].name, (int)(16 - strlen(options[i].name)), options[i].arg != NULL ? options[i].arg : "",
+			options[i].help);
+}
+
+/* Returns the configuration's path, or NULL with *ret_exit set. */
+static const char *parse_options(int argc, char **argv, int *ret_exit)
+{
+	struct option longs[OPTION_COUNT + 1] = {0};
+	const char *path = NULL;
+	int c;
+
+	for (size_t i = 0; i < OPTION_COUNT; i++)
+		longs[i] = (struct option){options[i].name, options[i].arg != NULL, NULL, options[i].letter};
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		if (c == 'c')
+			path = optarg;
+		else {
+			print_usage(c == 'h' ? stdout : stderr);
+			*ret_exit = c == 'h' ? 0 : EXIT_USAGE;
+			return NULL;
+		}
+	}
+	if (path == NULL || optind != argc) {
+		print_usage(stderr);
+		*ret_exit = EXIT_USAGE;
+		return NULL;
+	}
+	return path;
+}
+
+/* --- stop: front end, then the admin commands, then dqlite; each needs the ones after it --- */
+
+static void admin_closed_cb(void *arg)
+{
+	struct program *p = arg;
+
+	node_stop(p->node);
+	p->node = NULL;
+	uv_close((uv_handle_t *)&p->term, NULL);
+	uv_close((uv_handle_t *)&p->interrupt, NULL);
+}
+
+static void frontend_stopped_cb(void *arg)
+{
+	struct program *p = arg;
+
+	admin_close(p->admin, admin_closed_cb, p);
+}
+
+static void stop(struct program *p)
+{
+	if (p->is_stopping)
+		return;
+	p->is_stopping = true;
+#ifdef STORE_HAS_FRONTEND
+	if (p->frontend != NULL) {
+		frontend_stop(p->frontend, frontend_stopped_cb, p);
+		return;
+	}
+#endif
+	frontend_stopped_cb(p);
+}
+
+static void signal_cb(uv_signal_t *handle, int number)
+{
+	log_info("store", "stopping on %s", strsignal(number));
+	stop(handle->data);
+}
+
+/* --- start --- */
+
+static void catch_signal(struct program *p, uv_signal_t *handle, int number)
+{
+	uv_signal_init(&p->loop, handle);
+	handle->data = p;
+	uv_signal_start(handle, signal_cb, number);
+}
+
+static int run(struct program *p, struct err *e)
+{
+	int rc = node_start(&p->loop, p->config, &p->node, e);
+
+	if (rc != 0)
+		return rc;
+	catch_signal(p, &p->term, SIGTERM);
+	catch_signal(p, &p->interrupt, SIGINT);
+	p->admin = admin_new(&p->loop, p->node, p->config);
+#ifdef STORE_HAS_FRONTEND
+	rc = frontend_start(&p->loop, p->config, p->node, p->admin, &p->frontend, e);
+	if (rc != 0)
+		stop(p);
+#endif
+	uv_run(&p->loop, UV_RUN_DEFAULT);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct program p = {0};
+	struct err e = ERR_INIT;
+	int rc = 0;
+	const char *path = parse_options(argc, argv, &rc);
+
+	if (path == NULL)
+		return rc;
+	setenv("UV_THREADPOOL_SIZE", THREADPOOL_SIZE, 0);
+	signal(SIGPIPE, SIG_IGN);
+	log_init("mha-stored", "");
+	rc = config_load(path, &p.config, &e);
+	if (rc == 0) {
+		log_init("mha-stored", p.config->node);
+		uv_loop_init(&p.loop);
+		rc = run(&p, &e);
+		uv_loop_close(&p.loop);
+	}
+	if (rc != 0)
+		log_error("store", "%s", e.text);
+	config_free(p.config);
+	return rc == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

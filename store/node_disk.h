@@ -1,0 +1,30 @@
+/* What the node keeps under <state_dir>/store: lock, node.json, raft/. Decides whether what it finds may be started at all. */
+#ifndef STORE_NODE_DISK_H
+#define STORE_NODE_DISK_H
+
+#include "core/base/config.h"
+#include "core/base/err.h"
+#include "store/node_identity.h"
+
+#include <limits.h>
+#include <stdbool.h>
+
+struct node_disk {
+	const struct config *config; /* borrowed */
+	struct identity identity;
+	char dir[PATH_MAX - 64], data_dir[PATH_MAX], identity_path[PATH_MAX];
+	int lock_fd;
+};
+
+/* Creates directories and identity where they are missing, takes the lock, settles what an interrupted start left behind. After a failure
+ * node_disk_close is still due. Each error names the file and the way out (node.h lists them). */
+int node_disk_open(struct node_disk *d, const struct config *c, struct err *e) MUST_USE;
+void node_disk_close(struct node_disk *d);
+
+int node_disk_save(struct node_disk *d, struct err *e) MUST_USE; /* the identity, as it stands in d */
+bool node_disk_has_data(const struct node_disk *d);
+
+/* Put a new cluster of this one voter in place: all of it or, after a crash, nothing. */
+int node_disk_bootstrap(struct node_disk *d, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,31 @@
+/* dqlite's C API and nothing else: start, stop, bootstrap. Every call blocks (disk), none takes long. */
+#ifndef STORE_NODE_DQLITE_H
+#define STORE_NODE_DQLITE_H
+
+#include "core/base/err.h"
+
+#include <stdint.h>
+
+#define DQLITE_LOCAL_CAP 32 /* "@dqlite-<16 hex digits>" and its NUL */
+
+struct node_dqlite_params {
+	uint64_t id;
+	const char *address; /* of the raft port: what other nodes dial */
+	const char *dir;     /* exists */
+	unsigned latency_ms;
+};
+
+struct node_dqlite;
+
+/* The abstract unix name on which this process reaches its node; buf holds DQLITE_LOCAL_CAP. Returns buf. */
+char *node_dqlite_local_address(uint64_t id, char *buf);
+
+/* Write a cluster of one voter, this node, into the empty directory. dqlite does so by itself for two well-known ids only, which is a trap
+ * (a wiped node makes a second cluster); a random id must be told, once. */
+int node_dqlite_bootstrap(const struct node_dqlite_params *p, struct err *e) MUST_USE;
+
+/* Front and node. *ret is returned: node_dqlite_stop. */
+int node_dqlite_start(const struct node_dqlite_params *p, struct node_dqlite **ret, struct err *e) MUST_USE;
+void node_dqlite_stop(struct node_dqlite *d); /* NULL is fine */
+
+#endif
