@@ -1,10 +1,13 @@
 """contrib/lab for Python: one object per lab, and waiting for conditions instead of sleeping."""
 
+import ctypes
 import json
 import os
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 from prober import Report
@@ -12,6 +15,16 @@ from prober import Report
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LAB = os.path.join(REPO, "contrib", "lab")
 PROBER = os.path.join(REPO, "tests", "lib", "prober.py")
+
+
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def enter_namespace(path):
+    with open(path, encoding="ascii") as f:
+        if LIBC.setns(f.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns", path)
 
 
 class Timeout(AssertionError):
@@ -166,6 +179,19 @@ class Lab:
                     return None
             return status
         return wait_for("every node online and every instance running", check, seconds, 0.2)
+
+    def connect(self, host, port, via="client", timeout=5.0):
+        """A TCP connection from one host to another one (or to an address). A socket stays in the namespace that it was made in."""
+        own = "/proc/self/task/%d/ns/net" % threading.get_native_id()
+        with open(own, encoding="ascii") as here:
+            enter_namespace("/run/netns/%s%s" % (self.env["LAB_NETNS_PREFIX"], via))
+            try:
+                sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            finally:
+                enter_namespace("/proc/self/fd/%d" % here.fileno())
+        sock.settimeout(timeout)
+        sock.connect((self.env.get("LAB_ADDRESS_" + host, host), int(port)))
+        return sock
 
     # --- SQL ---
 
