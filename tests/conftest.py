@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 
-from lab import REPO  # noqa: E402
+from lab import Lab, REPO  # noqa: E402
 
 TEST_SECONDS = 240
 
@@ -37,6 +37,11 @@ def pytest_collection_modifyitems(items):
     reason = why_no_lab() if marked else None
     for item in marked if reason else []:
         item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_runtest_logreport(report):
+    if report.failed:
+        Lab.keep_logs = True
 
 
 @pytest.fixture(autouse=True)

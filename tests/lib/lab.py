@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -44,7 +45,9 @@ def wait_for(what, condition, seconds=30.0, every=0.05):
 
 
 class Lab:
-    """A lab in a folder of its own. Use as a context manager: it is taken down whatever happens."""
+    """A lab in a folder of its own. Use as a context manager: it is taken down whatever happens; after a failure its logs stay."""
+
+    keep_logs = False  # set once a test has failed
 
     def __init__(self, directory=None, nodes=3, arbiter=False, engine="postgresql", profile="fast", durability="sync"):
         self.dir = directory or tempfile.mkdtemp(prefix="mha-lab-", dir="/tmp")
@@ -85,7 +88,11 @@ class Lab:
         self.vip = self.env["LAB_VIP"]
 
     def down(self, keep_logs=False):
-        self.run("down", *(["--keep-logs"] if keep_logs else []), check=False)
+        if keep_logs or Lab.keep_logs:
+            self.run("down", "--keep-logs", check=False)
+            print("the logs of this lab are in %s" % self.dir, file=sys.stderr)
+        else:
+            self.run("down", check=False)
 
     # --- faults ---
 
