@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -55,7 +56,11 @@ class Lab:
         self.env = {}
 
     def __enter__(self):
-        self.up()
+        try:
+            self.up()
+        except BaseException:
+            self.down(keep_logs=True)
+            raise
         return self
 
     def __exit__(self, kind, error, trace):
@@ -78,11 +83,8 @@ class Lab:
         return time.monotonic() - start
 
     def load_env(self):
-        words = subprocess.run(["bash", "-c", 'eval "$(%s --dir "$1" env)"; set' % LAB, "-", self.dir], capture_output=True, text=True, check=True)
-        for line in words.stdout.splitlines():
-            name, _, value = line.partition("=")
-            if name.startswith("LAB_"):
-                self.env[name] = value.strip("'")
+        words = shlex.split(self.run("env").stdout)
+        self.env = dict(word.partition("=")[::2] for word in words)
         self.hosts = self.env["LAB_HOSTS"].split()
         self.data_hosts = [h for h in self.hosts if h != "arb"]
         self.vip = self.env["LAB_VIP"]
@@ -90,9 +92,12 @@ class Lab:
     def down(self, keep_logs=False):
         if keep_logs or Lab.keep_logs:
             self.run("down", "--keep-logs", check=False)
-            print("the logs of this lab are in %s" % self.dir, file=sys.stderr)
+            if os.path.isdir(self.dir) and os.listdir(self.dir):
+                print("the logs of this lab are in %s" % self.dir, file=sys.stderr)
         else:
             self.run("down", check=False)
+        if os.path.isdir(self.dir) and not os.listdir(self.dir):
+            os.rmdir(self.dir)  # `up` had not come far enough to make it a lab
 
     # --- faults ---
 
