@@ -1,0 +1,588 @@
+#include "store/writer.h"
+
+#include "core/base/clock.h"
+#include "core/base/str.h"
+
+#include <assert.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#define GROUP_MAX 64
+#define BUSY_RETRY_MS 5 /* another connection writes (a migration, a dying one): it ends soon */
+#define BUSY_LIMIT_MS 10000
+
+TAILQ_HEAD(unit_list, writer_unit);
+
+struct writer_unit {
+	TAILQ_ENTRY(writer_unit) link; /* in waiting, or in group */
+	struct writer *w;
+	bool is_tx, is_abandoned;
+	struct writer_stmt stmt; /* owns its memory */
+	dq_cb cb;
+	void *arg;
+	/* The answer, kept until the group's COMMIT (or the ROLLBACK behind a failed COMMIT) has ended. */
+	int code;
+	char *message;
+	uint64_t last_id, changes;
+	bool was_sent;
+};
+
+enum writer_state {
+	WRITER_IDLE,
+	WRITER_SINGLE,  /* one autocommit statement, its own transaction */
+	WRITER_GROUP,   /* BEGIN, the statements of the group, COMMIT */
+	WRITER_TX_BEGIN,
+	WRITER_TX_HELD, /* the holder thinks */
+	WRITER_TX_RUN,
+	WRITER_TX_END
+};
+
+struct writer {
+	struct dq *dq;
+	enum writer_state state;
+	struct unit_list waiting;
+	struct unit_list group;      /* taken out of waiting, being run */
+	struct writer_unit *current; /* of the group */
+	struct writer_unit *tx;
+	bool is_delivering, is_closing;
+	int64_t busy_limit_ms; /* when to stop retrying; 0: not retrying */
+	void (*retry)(struct writer *w);
+	uv_timer_t timer;
+	void (*done_cb)(void *arg);
+	void *done_arg;
+};
+
+static void advance(struct writer *w);
+static void run_current(struct writer *w);
+static void run_begin(struct writer *w);
+
+/* --- units --- */
+
+static struct writer_unit *unit_new(struct writer *w, dq_cb cb, void *arg)
+{
+	struct writer_unit *u = mem_alloc(sizeof(*u));
+
+	u->w = w;
+	u->cb = cb;
+	u->arg = arg;
+	return u;
+}
+
+static void unit_copy_stmt(struct writer_unit *u, const struct writer_stmt *stmt)
+{
+	struct dq_value *params = mem_alloc(stmt->param_count * sizeof(*params));
+	size_t i;
+
+	u->stmt = *stmt;
+	u->stmt.sql = mem_strdup(stmt->sql);
+	for (i = 0; i < stmt->param_count; i++) {
+		params[i] = stmt->params[i];
+		if (params[i].type == DQ_TEXT || params[i].type == DQ_BLOB) {
+			char *data = mem_alloc(params[i].u.s.len + 1);
+
+			memcpy(data, params[i].u.s.data, params[i].u.s.len);
+			params[i].u.s.data = data;
+		}
+	}
+	u->stmt.params = params;
+}
+
+static void unit_free(struct writer_unit *u)
+{
+	size_t i;
+
+	for (i = 0; i < u->stmt.param_count; i++)
+		if (u->stmt.params[i].type == DQ_TEXT || u->stmt.params[i].type == DQ_BLOB)
+			free((char *)u->stmt.params[i].u.s.data);
+	free((struct dq_value *)u->stmt.params);
+	free((char *)u->stmt.sql);
+	free(u->message);
+	free(u);
+}
+
+static void unit_keep(struct writer_unit *u, const struct dq_result *r)
+{
+	free(u->message);
+	u->message = mem_strdup(r->message);
+	u->code = r->code;
+	u->last_id = r->last_id;
+	u->changes = r->changes;
+	u->was_sent = r->was_sent;
+}
+
+/* The end of a unit that is in no list any more. */
+static void unit_complete(struct writer_unit *u, const struct dq_result *r)
+{
+	if (!u->is_abandoned)
+		u->cb(u->arg, r);
+	unit_free(u);
+}
+
+static void unit_complete_kept(struct writer_unit *u)
+{
+	struct dq_result r = {.code = u->code,
+			      .message = u->message != NULL ? u->message : "",
+			      .last_id = u->last_id,
+			      .changes = u->changes,
+			      .is_last = true,
+			      .was_sent = u->was_sent};
+
+	unit_complete(u, &r);
+}
+
+/* --- BUSY --- */
+
+static void retry_cb(uv_timer_t *timer)
+{
+	struct writer *w = timer->data;
+
+	w->retry(w);
+}
+
+/* True when the answer was BUSY and `again` will be called a little later. */
+static bool retry_when_busy(struct writer *w, const struct dq_result *r, void (*again)(struct writer *w))
+{
+	int64_t now_ms = clock_now_ms();
+
+	if ((r->code & 0xff) != SQLITE_BUSY || r->code == DQ_DISCONNECTED || w->is_closing) {
+		w->busy_limit_ms = 0;
+		return false;
+	}
+	if (w->busy_limit_ms == 0)
+		w->busy_limit_ms = now_ms + BUSY_LIMIT_MS;
+	if (now_ms >= w->busy_limit_ms) {
+		w->busy_limit_ms = 0;
+		return false;
+	}
+	w->retry = again;
+	uv_timer_start(&w->timer, retry_cb, BUSY_RETRY_MS, 0);
+	return true;
+}
+
+/* --- one autocommit statement --- */
+
+static void single_cb(void *arg, const struct dq_result *r)
+{
+	struct writer *w = arg;
+	struct writer_unit *u = TAILQ_FIRST(&w->group);
+
+	if (!r->is_last) {
+		if (!u->is_abandoned)
+			u->cb(u->arg, r);
+		return;
+	}
+	if (retry_when_busy(w, r, run_current))
+		return;
+	TAILQ_REMOVE(&w->group, u, link);
+	w->state = WRITER_IDLE;
+	unit_complete(u, r);
+	advance(w);
+}
+
+/* --- a group --- */
+
+static void group_stmt_cb(void *arg, const struct dq_result *r);
+
+static void run_current(struct writer *w)
+{
+	struct writer_unit *u = w->current;
+	dq_cb cb = w->state == WRITER_SINGLE ? single_cb : group_stmt_cb;
+
+	if (u->stmt.returns_rows)
+		dq_query(w->dq, u->stmt.sql, u->stmt.params, u->stmt.param_count, cb, w);
+	else
+		dq_exec(w->dq, u->stmt.sql, u->stmt.params, u->stmt.param_count, cb, w);
+}
+
+/* Give every unit of the group its answer; r (may be NULL) is the answer of those that had none of their own. */
+static void group_deliver(struct writer *w, const struct dq_result *r)
+{
+	struct writer_unit *u;
+
+	w->is_delivering = true;
+	while ((u = TAILQ_FIRST(&w->group)) != NULL) {
+		TAILQ_REMOVE(&w->group, u, link);
+		if (r != NULL && u->code == 0)
+			unit_keep(u, r);
+		unit_complete_kept(u);
+	}
+	w->is_delivering = false;
+	w->state = WRITER_IDLE;
+	advance(w);
+}
+
+/* Nothing of this group was committed, and one by one its statements may fare better: back to the head of the queue, in order. */
+static void group_split(struct writer *w)
+{
+	struct writer_unit *u, *before;
+
+	for (u = TAILQ_LAST(&w->group, unit_list); u != NULL; u = before) {
+		before = TAILQ_PREV(u, unit_list, link);
+		if (u->code != 0)
+			continue;
+		u->stmt.is_alone = true;
+		TAILQ_REMOVE(&w->group, u, link);
+		TAILQ_INSERT_HEAD(&w->waiting, u, link);
+	}
+}
+
+static void group_rollback_cb(void *arg, const struct dq_result *r)
+{
+	struct writer *w = arg;
+
+	(void)r; /* the transaction is gone in any case: ended, or never there */
+	group_split(w);
+	group_deliver(w, NULL);
+}
+
+static bool is_connection_code(int code)
+{
+	return code == DQ_NOT_LEADER || code == DQ_LEADERSHIP_LOST || code == DQ_DISCONNECTED || code == DQ_NOT_OPEN;
+}
+
+/* COMMIT was not sent, so whatever broke, nothing of the group is applied: say 'not leader', which is safe to repeat. */
+static void group_lost(struct writer *w)
+{
+	struct dq_result lost = {.code = DQ_NOT_LEADER, .message = "the leadership of the store changed", .is_last = true};
+
+	group_deliver(w, &lost);
+}
+
+static void group_commit(struct writer *w);
+
+static void group_commit_cb(void *arg, const struct dq_result *r)
+{
+	struct writer *w = arg;
+
+	if (retry_when_busy(w, r, group_commit))
+		return;
+	if (r->code == 0)
+		group_deliver(w, NULL);
+	else if (r->code == DQ_NOT_LEADER || !r->was_sent)
+		group_lost(w);
+	else if (is_connection_code(r->code))
+		group_deliver(w, r); /* ambiguous for all of them */
+	else
+		dq_exec(w->dq, "ROLLBACK", NULL, 0, group_rollback_cb, w);
+}
+
+static void group_commit(struct writer *w)
+{
+	dq_exec(w->dq, "COMMIT", NULL, 0, group_commit_cb, w);
+}
+
+static void group_next(struct writer *w)
+{
+	w->current = TAILQ_NEXT(w->current, link);
+	if (w->current != NULL)
+		run_current(w);
+	else
+		group_commit(w);
+}
+
+/* A BEGIN inside a transaction fails; one that succeeds shows that the failed statement (ON CONFLICT ROLLBACK) ended the transaction,
+ * and with it what others had done in it. */
+static void group_probe_cb(void *arg, const struct dq_result *r)
+{
+	struct writer *w = arg;
+
+	if (r->code == 0)
+		dq_exec(w->dq, "ROLLBACK", NULL, 0, group_rollback_cb, w);
+	else if (is_connection_code(r->code))
+		group_lost(w);
+	else
+		group_next(w);
+}
+
+static void group_stmt_cb(void *arg, const struct dq_result *r)
+{
+	struct writer *w = arg;
+
+	if (is_connection_code(r->code)) {
+		group_lost(w);
+		return;
+	}
+	unit_keep(w->current, r);
+	if (r->code != 0)
+		dq_exec(w->dq, "BEGIN", NULL, 0, group_probe_cb, w);
+	else
+		group_next(w);
+}
+
+static void group_begin_cb(void *arg, const struct dq_result *r)
+{
+	struct writer *w = arg;
+
+	if (retry_when_busy(w, r, run_begin))
+		return;
+	if (r->code == 0)
+		run_current(w);
+	else if (is_connection_code(r->code))
+		group_lost(w);
+	else
+		group_deliver(w, r);
+}
+
+/* --- interactive transactions --- */
+
+static void tx_rollback_cb(void *arg, const struct dq_result *r)
+{
+	struct writer *w = arg;
+	struct writer_unit *u = w->tx;
+
+	(void)r;
+	w->tx = NULL;
+	w->state = WRITER_IDLE;
+	unit_complete_kept(u);
+	advance(w);
+}
+
+static void tx_rollback(struct writer *w)
+{
+	w->state = WRITER_TX_END;
+	if (w->is_closing)
+		tx_rollback_cb(w, NULL);
+	else
+		dq_exec(w->dq, "ROLLBACK", NULL, 0, tx_rollback_cb, w);
+}
+
+static void tx_begin_cb(void *arg, const struct dq_result *r)
+{
+	struct writer *w = arg;
+	struct writer_unit *u = w->tx;
+
+	if (!u->is_abandoned && retry_when_busy(w, r, run_begin))
+		return;
+	w->busy_limit_ms = 0;
+	if (r->code != 0) {
+		w->tx = NULL;
+		w->state = WRITER_IDLE;
+		unit_complete(u, r);
+		advance(w);
+	} else if (u->is_abandoned) {
+		tx_rollback(w);
+	} else {
+		w->state = WRITER_TX_HELD;
+		u->cb(u->arg, r);
+	}
+}
+
+static void run_begin(struct writer *w)
+{
+	if (w->tx != NULL && w->tx->is_abandoned) { /* while it waited for another try */
+		struct dq_result none = {.message = "", .is_last = true};
+		struct writer_unit *u = w->tx;
+
+		w->tx = NULL;
+		w->state = WRITER_IDLE;
+		unit_complete(u, &none);
+		advance(w);
+		return;
+	}
+	dq_exec(w->dq, "BEGIN IMMEDIATE", NULL, 0, w->tx != NULL ? tx_begin_cb : group_begin_cb, w);
+}
+
+static void tx_run_cb(void *arg, const struct dq_result *r)
+{
+	struct writer *w = arg;
+	struct writer_unit *u = w->tx;
+
+	if (u->is_abandoned) {
+		if (r->is_last)
+			tx_rollback(w);
+		return;
+	}
+	if (r->is_last)
+		w->state = WRITER_TX_HELD;
+	u->cb(u->arg, r);
+}
+
+void writer_run(struct writer_unit *u, const struct writer_stmt *stmt, dq_cb cb, void *arg)
+{
+	struct writer *w = u->w;
+
+	assert(w->tx == u && w->state == WRITER_TX_HELD);
+	u->cb = cb;
+	u->arg = arg;
+	w->state = WRITER_TX_RUN;
+	if (stmt->returns_rows)
+		dq_query(w->dq, stmt->sql, stmt->params, stmt->param_count, tx_run_cb, w);
+	else
+		dq_exec(w->dq, stmt->sql, stmt->params, stmt->param_count, tx_run_cb, w);
+}
+
+static void tx_commit(struct writer *w);
+
+static void tx_commit_cb(void *arg, const struct dq_result *r)
+{
+	struct writer *w = arg;
+
+	if (retry_when_busy(w, r, tx_commit))
+		return;
+	unit_keep(w->tx, r);
+	if (r->code != 0)
+		tx_rollback(w);
+	else
+		tx_rollback_cb(w, r);
+}
+
+static void tx_commit(struct writer *w)
+{
+	dq_exec(w->dq, "COMMIT", NULL, 0, tx_commit_cb, w);
+}
+
+void writer_finish(struct writer_unit *u, bool is_commit, dq_cb cb, void *arg)
+{
+	struct writer *w = u->w;
+
+	assert(w->tx == u && w->state == WRITER_TX_HELD);
+	u->cb = cb;
+	u->arg = arg;
+	w->state = WRITER_TX_END;
+	if (is_commit)
+		tx_commit(w);
+	else
+		tx_rollback(w);
+}
+
+/* --- the queue --- */
+
+static void take(struct writer *w, struct writer_unit *u)
+{
+	TAILQ_REMOVE(&w->waiting, u, link);
+	TAILQ_INSERT_TAIL(&w->group, u, link);
+}
+
+static bool can_share(const struct writer_unit *u)
+{
+	return u != NULL && !u->is_tx && !u->stmt.is_alone && !u->stmt.returns_rows;
+}
+
+static void advance(struct writer *w)
+{
+	struct writer_unit *u = TAILQ_FIRST(&w->waiting);
+	unsigned n = 1;
+
+	if (w->state != WRITER_IDLE || w->is_delivering || w->is_closing || u == NULL)
+		return;
+	if (u->is_tx) {
+		TAILQ_REMOVE(&w->waiting, u, link);
+		w->tx = u;
+		w->state = WRITER_TX_BEGIN;
+		run_begin(w);
+		return;
+	}
+	take(w, u);
+	for (; can_share(u) && can_share(TAILQ_FIRST(&w->waiting)) && n < GROUP_MAX; n++)
+		take(w, TAILQ_FIRST(&w->waiting));
+	w->current = u;
+	w->state = n == 1 ? WRITER_SINGLE : WRITER_GROUP;
+	if (n == 1)
+		run_current(w);
+	else
+		run_begin(w);
+}
+
+static struct writer_unit *enqueue(struct writer *w, struct writer_unit *u)
+{
+	assert(!w->is_closing);
+	TAILQ_INSERT_TAIL(&w->waiting, u, link);
+	advance(w);
+	return u;
+}
+
+struct writer_unit *writer_submit(struct writer *w, const struct writer_stmt *stmt, dq_cb cb, void *arg)
+{
+	struct writer_unit *u = unit_new(w, cb, arg);
+
+	unit_copy_stmt(u, stmt);
+	return enqueue(w, u);
+}
+
+struct writer_unit *writer_begin(struct writer *w, dq_cb cb, void *arg)
+{
+	struct writer_unit *u = unit_new(w, cb, arg);
+
+	u->is_tx = true;
+	return enqueue(w, u);
+}
+
+static bool is_waiting(const struct writer *w, const struct writer_unit *u)
+{
+	const struct writer_unit *other;
+
+	TAILQ_FOREACH(other, &w->waiting, link)
+		if (other == u)
+			return true;
+	return false;
+}
+
+void writer_abandon(struct writer_unit *u)
+{
+	struct writer *w = u->w;
+
+	u->is_abandoned = true;
+	if (is_waiting(w, u)) {
+		TAILQ_REMOVE(&w->waiting, u, link);
+		unit_free(u);
+	} else if (u == w->tx && w->state == WRITER_TX_HELD) {
+		tx_rollback(w);
+	} else if (u == w->tx && w->state == WRITER_TX_RUN && !w->is_closing) {
+		dq_reset(w->dq); /* the statement may run for long; its last answer comes now and rolls back */
+	}
+}
+
+struct writer *writer_new(uv_loop_t *loop, const char *address, const char *database)
+{
+	struct writer *w = mem_alloc(sizeof(*w));
+
+	TAILQ_INIT(&w->waiting);
+	TAILQ_INIT(&w->group);
+	w->dq = dq_new(loop, address, database);
+	uv_timer_init(loop, &w->timer);
+	w->timer.data = w;
+	return w;
+}
+
+static void timer_closed_cb(uv_handle_t *handle)
+{
+	struct writer *w = handle->data;
+	struct writer_unit *u;
+
+	/* What waited for a BUSY retry or was held had no request whose end would have freed it. */
+	while ((u = TAILQ_FIRST(&w->group)) != NULL) {
+		TAILQ_REMOVE(&w->group, u, link);
+		unit_free(u);
+	}
+	if (w->tx != NULL)
+		unit_free(w->tx);
+	if (w->done_cb != NULL)
+		w->done_cb(w->done_arg);
+	free(w);
+}
+
+static void dq_closed_cb(void *arg)
+{
+	struct writer *w = arg;
+
+	uv_close((uv_handle_t *)&w->timer, timer_closed_cb);
+}
+
+void writer_close(struct writer *w, void (*done_cb)(void *arg), void *arg)
+{
+	struct writer_unit *u;
+
+	w->is_closing = true;
+	w->done_cb = done_cb;
+	w->done_arg = arg;
+	while ((u = TAILQ_FIRST(&w->waiting)) != NULL) {
+		struct dq_result r = {.code = DQ_DISCONNECTED, .message = "the store is stopping", .is_last = true};
+
+		TAILQ_REMOVE(&w->waiting, u, link);
+		unit_complete(u, &r);
+	}
+	uv_timer_stop(&w->timer);
+	dq_close(w->dq, dq_closed_cb, w);
+}
