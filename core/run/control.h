@@ -1,0 +1,151 @@
+/* The control process' parts and who calls whom: events come in through control_main.c, the pure cores decide, effects.c carries out. */
+#ifndef RUN_CONTROL_H
+#define RUN_CONTROL_H
+
+#include "core/agent/agent.h"
+#include "core/base/config.h"
+#include "core/base/str.h"
+#include "core/control/control.h"
+#include "core/run/child_sock.h"
+#include "core/run/codec.h"
+#include "core/run/link.h"
+#include "core/run/store_session.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+/* What the local store node says about itself (its node.json, then SHOW mha.node). */
+struct member {
+	bool is_member;
+	char uuid[48];
+	char raft_id[24];
+	char raft_address[64];
+	const struct profile *profile;
+};
+
+enum leadership {
+	LEADERSHIP_NONE,
+	LEADERSHIP_WINNING, /* the generation is being committed */
+	LEADERSHIP_ACTIVE   /* this process is the controller */
+};
+
+struct control;
+
+/* One instance's mha-dbd. */
+struct dbd_client {
+	struct control *owner;
+	int index;
+	struct child_sock *sock;
+};
+
+/* The last heartbeat of each node, as it came, so that a new controller starts with what this node has heard. */
+struct last_heartbeat {
+	char *json; /* owned */
+	int64_t at_ms;
+	uint64_t generation;
+	uint64_t incarnation;
+	int64_t incarnation_since_ms;
+	struct hb_extra extra;
+};
+
+#define MAX_WAITING_REQUESTS 64
+#define MAX_LEADER_VIPS 4
+struct waiting_request {
+	uint64_t id; /* 0: free */
+	struct http_request *http;
+	int64_t since_ms;
+};
+
+struct self_frame {
+	struct self_frame *next;
+	char *json;
+};
+
+struct control {
+	const struct config *config;
+	uv_loop_t *loop;
+	int self;
+	struct member member;
+	struct link_hub *hub;
+	struct store_session *store;
+	struct child_sock *vipd;
+	struct dbd_client *dbds;
+	struct agent *agent; /* NULL until this node is a member */
+	struct agent_update agent_update;
+	struct ctl *ctl;     /* NULL unless LEADERSHIP_ACTIVE */
+	struct update ctl_update;
+	struct frame frame;  /* decoding space */
+	struct last_heartbeat last[MAX_NODES];
+	struct self_frame *self_head, **self_tail;
+	bool is_delivering;
+
+	enum leadership leadership;
+	uint64_t generation;
+	char leader_id[24];      /* raft id, "" or "0": unknown */
+	char leader_address[64];
+	bool is_leader;          /* of Raft, by the last notification */
+	uint64_t leader_change;
+	int64_t retry_ms;        /* no attempt to win before */
+	int64_t quorum_ms;       /* last commit or generation that succeeded */
+
+	struct membership *membership;
+	int leader_vip_count;
+	char leader_vips[MAX_LEADER_VIPS][48];
+	uint32_t vip_seq;        /* of leader VIP requests: the high half of the number space */
+
+	struct waiting_request waiting[MAX_WAITING_REQUESTS];
+	uint64_t last_request;
+
+	uv_timer_t timer;        /* agent, controller, housekeeping */
+	uv_signal_t sigterm, sigint;
+	bool is_stopping;
+	int64_t stop_ms;
+	int exit_code;
+	bool has_accepted_member; /* a member of the cluster has linked with us */
+};
+
+/* control_main.c */
+void control_arm(struct control *c);                      /* set the timer to the earliest deadline */
+void control_exit(struct control *c, int code);
+bool control_load_member(struct control *c, struct err *e); /* read node.json; starts the agent when this node is a member */
+void control_set_hello(struct control *c);
+
+/* effects.c: feed the pure cores and carry out what they say */
+void effects_agent(struct control *c, const struct agent_event *e);
+void effects_controller(struct control *c, const struct event *e);
+void effects_send(struct control *c, int node, char *json); /* json is taken */
+void effects_frame(struct control *c, const char *peer, const char *json, size_t len);
+void effects_leader_vips(struct control *c, uint64_t generation, int64_t deadline_ms);
+void effects_fresh_heartbeat(struct control *c); /* of a node that is not a member yet */
+
+/* leadership.c */
+void leadership_notified(struct control *c, const char *payload);
+void leadership_lost(struct control *c, const char *why);
+void leadership_tick(struct control *c);
+/* Revoke what hangs on the controller lease, then release it, then hand Raft leadership to node. */
+void leadership_transfer(struct control *c, int node);
+
+/* persist.c */
+void persist_commit(struct control *c, const struct commit *commit);
+/* SQL that reads everything a controller starts from, as one JSON value. Borrowed, static. */
+const char *persist_load_sql(void);
+int persist_load(struct control *c, const char *json, struct ctl *ctl, struct err *e) MUST_USE;
+void persist_quote(struct buf *b, const char *text); /* 'text' as an SQL literal */
+/* The statement that lets a transaction fail unless generation still rules. */
+void persist_guard(struct buf *b, uint64_t generation);
+
+/* membership.c */
+struct membership *membership_new(struct control *c);
+void membership_free(struct membership *m);
+void membership_begin(struct membership *m, const json_t *nodes, const json_t *voters); /* a generation was won */
+void membership_end(struct membership *m);
+void membership_tick(struct membership *m);
+void membership_joined(struct control *c, const char *uuid, const char *profile); /* a join frame came */
+
+/* core/api */
+void api_request(void *arg, struct http_request *r);
+void api_reply(struct control *c, const struct action *a);
+void api_fail_waiting(struct control *c, const char *why);
+
+#endif
