@@ -134,7 +134,7 @@ def test_the_shell_says_when_nobody_answers(lab):
 
 
 @pytest.mark.parametrize("method, path, body", [
-    ("GET", "/v1/nothing", ""), ("GET", "/../../etc/passwd", ""), ("GET", "/v1/events?after=yesterday", ""), ("DELETE", "/v1/cluster/status", ""),
+    ("GET", "/v1/nothing", ""), ("GET", "/../../etc/passwd", ""), ("GET", "/v1/events?after=yesterday", ""), ("DELETE", "/v1/status", ""),
     ("POST", "/v1/groups/main/switchover", "{"), ("POST", "/v1/groups/main/switchover", '{"to": 7}'), ("POST", "/v1/cluster/init", "[]"),
 ])
 def test_a_wrong_request_gets_a_4xx_and_a_reason(lab, method, path, body):
