@@ -16,9 +16,10 @@ struct http_request;
 struct link_handlers {
 	void *arg;
 	void (*frame)(void *arg, const char *peer, const char *json, size_t len); /* one JSON text from peer */
-	void (*up)(void *arg, const char *peer);
+	void (*up)(void *arg, const char *peer); /* both sides have accepted the other's hello */
 	void (*down)(void *arg, const char *peer, const char *reason);
-	void (*refused)(void *arg, const char *peer, const char *reason); /* the peer refused our hello: wrong cluster, same name twice ... */
+	/* The peer refused our hello: wrong cluster, same name twice ... It is dialled again after 1 s, so the same reason comes again. */
+	void (*refused)(void *arg, const char *peer, const char *reason);
 	/* May a peer that says this hello be linked? Return false and a reason for it to print. Called on both sides. */
 	bool (*hello)(void *arg, const char *peer, const char *hello_json, char *reason, size_t reason_size);
 	void (*http)(void *arg, struct http_request *r); /* r is taken: answer it with http_reply exactly once, now or later */
@@ -26,7 +27,9 @@ struct link_handlers {
 
 /* Listens at c->address:c->ports.peer (and 127.0.0.1 when that differs and can be bound) and dials the peers of c->nodes. */
 int link_start(uv_loop_t *loop, const struct config *c, const struct link_handlers *h, struct link_hub **ret, struct err *e) MUST_USE;
-void link_stop(struct link_hub *l); /* closes everything; pending requests die with it */
+/* Closes everything; pending requests die with it: do not answer them any more. No handler is called from here on. The memory goes while
+ * the loop turns for another 100 ms. */
+void link_stop(struct link_hub *l);
 
 /* The JSON object sent first on every new link (who we are); copied. May be set again; used from the next link on. */
 void link_set_hello(struct link_hub *l, const char *json);

@@ -18,7 +18,7 @@ struct store_handlers {
 	void (*notify)(void *arg, const char *channel, const char *payload);
 };
 
-enum store_outcome { STORE_DONE, STORE_FAILED, STORE_UNKNOWN /* the connection broke or 08007: it may have been applied */ };
+enum store_outcome { STORE_DONE, STORE_FAILED, STORE_UNKNOWN /* the connection broke, FATAL or 08007: it may have been applied */ };
 
 /* res: the last statement's result (borrowed), NULL unless STORE_DONE; sqlstate and message: "" unless failed. */
 typedef void (*store_cb)(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate, const char *message);
@@ -29,7 +29,8 @@ bool store_session_is_connected(const struct store_session *s);
 
 /* Queue one simple-protocol text (several statements separated by ; are one implicit transaction). deadline_ms: from now; when it passes
  * the connection is dropped and the statement completes as STORE_UNKNOWN. Not connected: completes as STORE_FAILED 08003 at once (next loop turn).
- * cb may be NULL. */
+ * A statement that was still queued when the connection ended was certainly not applied: STORE_FAILED 08003. cb may be NULL; from inside a callback
+ * that store_session_close makes a query is ignored. COPY is not supported. */
 void store_session_query(struct store_session *s, const char *sql, int deadline_ms, store_cb cb, void *arg);
 
 #endif

@@ -254,7 +254,7 @@ static void wrong_configuration_stops_the_node_with_code_78(void **state)
 	assert_int_equal(exit_code(pid), 78);
 	assert_int_equal(count_in("err", "stored\",\"msg\":\"ended: exit 78 -> its configuration is wrong"), 1);
 	assert_int_equal(count_in("log", "mha-stored start "), 1);
-	assert_true(wait_for("log", "control end ", 1));
+	assert_int_equal(count_in("err", "control\",\"msg\":\"stopped: "), 1);
 }
 
 static void store_is_stopped_after_the_others(void **state)
