@@ -10,6 +10,9 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+/* The id whose node starts a cluster by itself on an empty directory; lives for the moment of a bootstrap only. */
+#define SELF_STARTING_ID 1
+
 /* dqlite keeps the whole log in memory: at 1024/8192, its default, some 60 MB of it. */
 #define SNAPSHOT_THRESHOLD 256
 #define SNAPSHOT_TRAILING 512
@@ -54,6 +57,25 @@ static int fail(dqlite_node *n, const struct node_dqlite_params *p, const char *
 	return err_set(e, ERR_IO, "dqlite cannot %s in %s: %s", what, p->dir, text != NULL && *text != '\0' ? text : "no reason was given");
 }
 
+/* Start and stop without a port, with `self` as the configuration or, without it, with dqlite's own idea of one. (A node that was created is
+ * started also where that is not needed: dqlite leaks one that never ran.) */
+static int run_once(uint64_t id, const struct node_dqlite_params *p, struct dqlite_node_info_ext *self, struct err *e)
+{
+	dqlite_node *n = NULL;
+	int rc = 0;
+
+	if (dqlite_node_create(id, p->address, p->dir, &n) != 0)
+		rc = fail(n, p, "open its directory", e);
+	else if (self != NULL && dqlite_node_recover_ext(n, self, 1) != 0)
+		rc = fail(n, p, "write the first configuration", e);
+	else if (dqlite_node_set_bind_address(n, "@") != 0 || dqlite_node_start(n) != 0)
+		rc = fail(n, p, "start for the first time", e);
+	else if (dqlite_node_stop(n) != 0)
+		rc = fail(n, p, "stop for the first time", e);
+	dqlite_node_destroy(n);
+	return rc;
+}
+
 int node_dqlite_bootstrap(const struct node_dqlite_params *p, struct err *e)
 {
 	struct dqlite_node_info_ext self = {
@@ -62,15 +84,12 @@ int node_dqlite_bootstrap(const struct node_dqlite_params *p, struct err *e)
 		.address = (uint64_t)(uintptr_t)p->address,
 		.dqlite_role = 0, /* voter */
 	};
-	dqlite_node *n = NULL;
-	int rc = 0;
+	int rc;
 
-	if (dqlite_node_create(p->id, p->address, p->dir, &n) != 0)
-		rc = fail(n, p, "open its directory", e);
-	else if (dqlite_node_recover_ext(n, &self, 1) != 0)
-		rc = fail(n, p, "write the first configuration", e);
-	dqlite_node_destroy(n);
-	return rc;
+	/* The well-known id writes raft's first term and configuration, then the own id takes its place. (Recovery alone, on an empty
+	 * directory, makes a leader of term 0: its first write aborts.) */
+	rc = run_once(SELF_STARTING_ID, p, NULL, e);
+	return rc == 0 ? run_once(p->id, p, &self, e) : rc;
 }
 
 static int configure(struct node_dqlite *d, const struct node_dqlite_params *p, const char *local)
