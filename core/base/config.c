@@ -256,6 +256,21 @@ static int check_instances(const struct config *c, struct err *e)
 	return ERR_OK;
 }
 
+/* A socket's whole path fits 107 bytes; the longest name in run_dir is "/dbd-<name of 32>.sock". */
+#define RUN_DIR_MAX 65
+
+static int check_dirs(const struct config *c, struct err *e)
+{
+	if (c->state_dir[0] != '/')
+		return err_set(e, ERR_INVAL, "state_dir: \"%s\" is not an absolute path", c->state_dir);
+	if (c->run_dir[0] != '/')
+		return err_set(e, ERR_INVAL, "run_dir: \"%s\" is not an absolute path", c->run_dir);
+	if (strlen(c->run_dir) > RUN_DIR_MAX)
+		return err_set(e, ERR_INVAL, "run_dir: \"%s\" is longer than %d characters: the sockets in it would have no room", c->run_dir,
+			       RUN_DIR_MAX);
+	return ERR_OK;
+}
+
 static int check_config(const struct config *c, struct err *e)
 {
 	static const char *const profiles[] = {"fast", "default", "relaxed", NULL};
@@ -272,7 +287,7 @@ static int check_config(const struct config *c, struct err *e)
 		return err_set(e, ERR_INVAL, "sql: listen needs sql: auth");
 	if (c->sql.listen != NULL && (rc = check_address("sql: listen", c->sql.listen, e)) != ERR_OK)
 		return rc;
-	if ((rc = check_nodes(c, e)) != ERR_OK)
+	if ((rc = check_dirs(c, e)) != ERR_OK || (rc = check_nodes(c, e)) != ERR_OK)
 		return rc;
 	return check_instances(c, e);
 }
@@ -290,6 +305,8 @@ int config_load(const char *path, struct config **ret, struct err *e)
 	failure = cyaml_load_file(path, loader(&x, &settings), &config_schema, (cyaml_data_t **)&c, NULL);
 	if (failure != CYAML_OK)
 		return err_set(e, ERR_INVAL, "%s: %s", path, x.len > 0 ? x.text : cyaml_strerror(failure));
+	if (c == NULL) /* libcyaml calls an empty document a success */
+		return err_set(e, ERR_INVAL, "%s: there is nothing in it", path);
 	fill_defaults(c);
 	rc = check_config(c, e);
 	if (rc != ERR_OK) {
