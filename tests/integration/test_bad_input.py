@@ -154,9 +154,9 @@ GOOD = {"cluster": "lab", "node": "n1", "address": "127.0.0.1", "state_dir": "{d
 
 @pytest.mark.parametrize("change, named", [
     ({"node": "n9"}, "n9"), ({"node": "../n1"}, "node"), ({"address": "somewhere"}, "address"), ({"role": "king"}, "king"),
-    ({"ports": {"peer": 0}}, "peer"), ({"ports": {"sql": 70000}}, "sql"), ({"colour": "red"}, "colour"), ({"nodes": []}, "nodes"),
+    ({"ports": {"sql": 70000}}, "sql"), ({"colour": "red"}, "colour"), ({"nodes": []}, "nodes"),
     ({"nodes": [{"name": "n1", "address": "127.0.0.1"}] * 2}, "n1"), ({"profile": "warp"}, "warp"), ({"state_dir": ""}, "state_dir"),
-    ({"run_dir": "/tmp/" + "long" * 40}, "run_dir"), ({"vips": [{"address": "10.0.0.1", "owner": "group:none"}]}, "none"),
+    ({"run_dir": "/tmp/" + "long" * 40}, "run_dir"), ({"vips": [{"address": "10.0.0.1", "owner": "nobody"}]}, "nobody"),
     ({"instances": [{"group": "main", "engine": "oracle", "data_dir": "/tmp/x", "bin_dir": "/tmp"}]}, "oracle"),
     ({"sql": {"auth": "magic"}}, "magic"),
 ])

@@ -50,23 +50,19 @@ def thaw(lab, primary, struck):
             pass  # its parent has replaced it meanwhile
 
 
-def control_process(lab, host):
-    pid = lab.child_of_program(host, "mhad")
-    assert pid, "mhad on %s has no control process" % host
-    return pid
+def children(lab, host, program):
+    """mhad's control process, mha-dbd's workers. (mha-dbd's guard and mhad's parent are of the same programs.)"""
+    pids = lab.children_of_program(host, program)
+    assert pids, "%s on %s has no child of the same program" % (program, host)
+    return pids
 
 
-def freeze_control(lab, primary, leader):
-    pid = control_process(lab, primary)
-    lab.signal(pid, signal.SIGSTOP)
-    return [pid]
-
-
-def freeze_worker(lab, primary, leader):
-    pid = lab.child_of_program(primary, "mha-dbd")
-    assert pid, "mha-dbd on %s has no worker" % primary
-    lab.signal(pid, signal.SIGSTOP)
-    return [pid]
+def freeze_children(program):
+    def strike(lab, primary, leader):
+        pids = children(lab, primary, program)
+        lab.signal(pids, signal.SIGSTOP)
+        return pids
+    return strike
 
 
 def kill_mhad(lab, primary, leader):
@@ -91,14 +87,14 @@ FAULTS = [
     Fault("switchover", "an operator asks for a switchover", switch_over, moves=True),
     Fault("store-kill", "the Raft leader's store process is killed", lambda lab, p, l: lab.signal(lab.pids(l, "mha-stored")),
           moves=False, spares=("postgresql",)),
-    Fault("controller-kill", "the controller's control process is killed", lambda lab, p, l: lab.signal(control_process(lab, l)),
+    Fault("controller-kill", "the controller's control process is killed", lambda lab, p, l: lab.signal(children(lab, l, "mhad")),
           moves=False, spares=("postgresql",)),
-    Fault("control-kill", "the control process on the primary's host is killed", lambda lab, p, l: lab.signal(control_process(lab, p))),
-    Fault("control-freeze", "the control process on the primary's host is frozen", freeze_control, undo=thaw),
+    Fault("control-kill", "the control process on the primary's host is killed", lambda lab, p, l: lab.signal(children(lab, p, "mhad"))),
+    Fault("control-freeze", "the control process on the primary's host is frozen", freeze_children("mhad"), undo=thaw),
     Fault("mhad-kill", "mhad on the primary's host is killed, its parent process too, and nobody restarts it", kill_mhad, undo=reboot, moves=True),
     Fault("vipd-kill", "mha-vipd on the primary's host is killed", kill("mha-vipd")),
     Fault("vipd-freeze", "mha-vipd on the primary's host is frozen", freeze("mha-vipd"), undo=thaw),
-    Fault("worker-freeze", "the worker of mha-dbd on the primary's host is frozen", freeze_worker, undo=thaw),
+    Fault("worker-freeze", "the worker of mha-dbd on the primary's host is frozen", freeze_children("mha-dbd"), undo=thaw),
 ]
 BY_NAME = {f.name: f for f in FAULTS}
 

@@ -132,10 +132,10 @@ class Lab:
         with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as f:
             return int(f.read().rpartition(")")[2].split()[1])
 
-    def child_of_program(self, host, program):
-        """The process of `program` whose parent is of the same program: mhad's control process, mha-dbd's worker."""
+    def children_of_program(self, host, program):
+        """The processes of `program` whose parent is of the same program: mhad's control process, mha-dbd's workers."""
         pids = self.pids(host, program)
-        return next((p for p in pids if self.parent_of(p) in pids), None)
+        return [p for p in pids if self.parent_of(p) in pids]
 
     def postmaster(self, host):
         with open(os.path.join(self.dir, host, "pg", "data", "postmaster.pid"), encoding="ascii") as f:
