@@ -68,8 +68,11 @@ class Link:
         self.cursor.execute(statement)
 
     def answer(self):
-        """(node, timeline)"""
-        return self.cursor.fetchone() if self.cursor.description else ("", "")
+        """(node, timeline); cluster_name is GROUP/NODE."""
+        if not self.cursor.description:
+            return "", ""
+        name, timeline = self.cursor.fetchone()
+        return name.rpartition("/")[2], timeline
 
     def close(self):
         try:
