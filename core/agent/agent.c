@@ -190,28 +190,10 @@ const struct heartbeat *agent_heartbeat(const struct agent *a)
 	return &a->heartbeat;
 }
 
-static void release(struct lease_holder *h, struct agent_update *u)
-{
-	struct agent_action *x;
-
-	if (h->value == 0)
-		return;
-	x = agent_add(u, AGENT_SEND_RELEASE);
-	str_copy(x->resource, sizeof x->resource, h->resource);
-	x->value = h->value;
-	lease_drop(h);
-}
-
-void agent_release_controller(struct agent *a, int64_t now_ms, struct agent_update *u)
-{
-	a->now_ms = now_ms;
-	release(&a->controller, u);
-}
-
-static void take_generation(struct agent *a, uint64_t generation, struct agent_update *u)
+static void take_generation(struct agent *a, uint64_t generation)
 {
 	if (generation == 0) {
-		release(&a->controller, u);
+		lease_drop(&a->controller);
 		return;
 	}
 	lease_hold(&a->controller, "controller", generation, a->profile->lease_ms);
@@ -284,7 +266,7 @@ static void take_event(struct agent *a, const struct agent_event *e, struct agen
 		keeper_vip_reply(a, e);
 		break;
 	case AGENT_GENERATION:
-		take_generation(a, e->u.generation, u);
+		take_generation(a, e->u.generation);
 		break;
 	case AGENT_STOP:
 		a->is_stopping = true;

@@ -50,7 +50,8 @@ enum agent_event_type {
 	AGENT_VIPD_UP,     /* the run layer asks it for its status at once and delivers that as AGENT_VIP_REPLY */
 	AGENT_VIPD_DOWN,
 	AGENT_VIP_REPLY,
-	AGENT_GENERATION,  /* this node's controller won a generation: hold the controller lease; 0: it is no controller any more */
+	AGENT_GENERATION,  /* this node's controller won a generation: hold the controller lease; 0: it is no controller any more. The grants are
+			      not released here: only the run layer knows when the store serves no more reads under them. */
 	AGENT_STOP         /* orderly stop of this node: stop servers, release leases; agent_is_stopped() tells when */
 };
 
@@ -119,8 +120,6 @@ void agent_set_voters(struct agent *a, const struct voter_set *set);
 const struct voter_set *agent_voters(const struct agent *a);
 
 bool agent_lease_is_valid(const struct agent *a, const char *resource, int64_t now_ms);
-/* Drop the controller lease and tell the voters (before leadership is handed over): appended to u. */
-void agent_release_controller(struct agent *a, int64_t now_ms, struct agent_update *u);
 bool agent_is_stopped(const struct agent *a);
 
 #endif

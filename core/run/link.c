@@ -8,8 +8,9 @@
 #include <string.h>
 
 #define STALL_MS 300
-/* libwebsockets ends its libuv handles over several turns of the loop without telling when it has; a turn a tick is enough. */
-#define STOP_TICKS 4
+/* libwebsockets ends its libuv handles over several turns of the loop without telling when it has; one tick is at least one turn. */
+#define STOP_TICKS   5
+#define STOP_TICK_MS 1
 
 static const struct lws_protocols protocols[] = {
         {.name = "http",
@@ -73,12 +74,18 @@ static void on_tick_closed(uv_handle_t *handle)
 	free_hub(handle->data);
 }
 
-static void finish_stop(struct link_hub *l)
+/* From the timer, because link_stop may be called from inside a libwebsockets callback, where nothing may be destroyed. */
+static void go_on_stopping(struct link_hub *l)
 {
-	if (++l->stop_ticks < STOP_TICKS || l->open_handles > 0)
+	if (l->stop_ticks++ == 0) {
+		if (l->context != NULL)
+			lws_context_destroy(l->context);
+		return;
+	}
+	if (l->stop_ticks < STOP_TICKS || l->open_handles > 0)
 		return;
 	if (l->context != NULL)
-		lws_context_destroy(l->context);
+		lws_context_destroy(l->context); /* the second call frees what the first has begun to end */
 	uv_close((uv_handle_t *)&l->tick, on_tick_closed);
 }
 
@@ -90,7 +97,7 @@ static void on_tick(uv_timer_t *timer)
 
 	l->ticked_ms = now;
 	if (l->is_stopping)
-		finish_stop(l);
+		go_on_stopping(l);
 	else
 		link_peers_tick(l, now, was_stalled);
 }
@@ -112,11 +119,11 @@ int link_start(uv_loop_t *loop, const struct config *c, const struct link_handle
 	rc = create_context(l, e);
 	if (rc == ERR_OK)
 		rc = link_listen(l, e);
-	uv_timer_start(&l->tick, on_tick, rc == ERR_OK ? 0 : LINK_TICK_MS, LINK_TICK_MS);
 	if (rc != ERR_OK) {
 		link_stop(l);
 		return rc;
 	}
+	uv_timer_start(&l->tick, on_tick, 0, LINK_TICK_MS);
 	*ret = l;
 	return ERR_OK;
 }
@@ -129,8 +136,7 @@ void link_stop(struct link_hub *l)
 	link_unlisten(l);
 	link_peers_stop(l);
 	link_http_stop(l);
-	if (l->context != NULL)
-		lws_context_destroy(l->context); /* the second call, in finish_stop, completes it */
+	uv_timer_start(&l->tick, on_tick, STOP_TICK_MS, STOP_TICK_MS);
 }
 
 void link_set_hello(struct link_hub *l, const char *json)

@@ -27,8 +27,8 @@ struct link_handlers {
 
 /* Listens at c->address:c->ports.peer (and 127.0.0.1 when that differs and can be bound) and dials the peers of c->nodes. */
 int link_start(uv_loop_t *loop, const struct config *c, const struct link_handlers *h, struct link_hub **ret, struct err *e) MUST_USE;
-/* Closes everything; pending requests die with it: do not answer them any more. No handler is called from here on. The memory goes while
- * the loop turns for another 100 ms. */
+/* Closes everything; pending requests die with it: do not answer them any more. No handler is called from here on. May be
+ * called from a handler. The memory goes while the loop turns for a few more ms. */
 void link_stop(struct link_hub *l);
 
 /* The JSON object sent first on every new link (who we are); copied. May be set again; used from the next link on. */

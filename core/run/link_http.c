@@ -92,6 +92,8 @@ static void dispatch(struct http_request *r)
 {
 	struct link_hub *l = r->hub;
 
+	if (l->is_stopping)
+		return;
 	if (r->is_too_large) {
 		set_reply(r, 413, "application/json",
 		          "{\"version\":1,\"error\":\"invalid\",\"message\":\"the body is larger than 64 KiB\"}");
@@ -249,7 +251,7 @@ void link_http_stop(struct link_hub *l)
 {
 	struct http_request *r, *next;
 
-	/* A connection that is still open frees its request when libwebsockets ends it, next. */
+	/* A connection that is still open frees its request when libwebsockets ends it, soon. */
 	for (r = l->requests; r != NULL; r = next) {
 		next = r->next;
 		r->is_with_owner = false;

@@ -16,6 +16,12 @@ CREATE TABLE controller (
 ) STRICT;
 INSERT INTO controller (id, generation, node, since) VALUES (1, 0, '', 0);
 
+-- A decision's transaction writes its conditions here first: a false one violates the CHECK and nothing of it is applied.
+CREATE TABLE decision_guard (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  ok INTEGER NOT NULL CHECK (ok = 1)
+) STRICT;
+
 CREATE TABLE node (
   name TEXT PRIMARY KEY,
   raft_id TEXT NOT NULL UNIQUE,                    -- unsigned 64 bit, decimal
@@ -46,7 +52,7 @@ CREATE TABLE db_group (
   on_failure TEXT NOT NULL CHECK (on_failure IN ('failover', 'restart')),
   paused INTEGER NOT NULL DEFAULT 0,
   operation INTEGER NOT NULL DEFAULT 0,
-  stop_position INTEGER NOT NULL DEFAULT 0,
+  early INTEGER NOT NULL DEFAULT 0,                -- the new primary may be promoted before it holds the lease
   system_id TEXT NOT NULL DEFAULT '',
   rule INTEGER NOT NULL DEFAULT 0,
   reason TEXT NOT NULL DEFAULT ''
