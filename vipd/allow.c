@@ -206,3 +206,18 @@ struct vip_set allow_all(const struct allow *a)
 		all.ports = UINT32_MAX >> (ALLOW_MAX_PORTS - a->port_count);
 	return all;
 }
+
+const char *allow_describe(const struct allow *a, const struct vip_set *what, char *buf, size_t cap)
+{
+	size_t len = 0;
+	unsigned i;
+
+	str_copy(buf, cap, "nothing");
+	for (i = 0; i < a->vip_count && len < cap; i++)
+		if ((what->vips >> i & 1) != 0)
+			len += (size_t)snprintf(buf + len, cap - len, "%s%s", len > 0 ? ", " : "", a->vips[i].text);
+	for (i = 0; i < a->port_count && len < cap; i++)
+		if ((what->ports >> i & 1) != 0)
+			len += (size_t)snprintf(buf + len, cap - len, "%sport %u", len > 0 ? ", " : "", a->ports[i]);
+	return buf;
+}

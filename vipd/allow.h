@@ -12,6 +12,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* At most 32 each of vips and ports: sets of them are bit masks (struct vip_set). */
@@ -51,5 +52,8 @@ bool allow_is_peer(const struct allow *a, struct in_addr addr);
 
 /* Everything that is listed. */
 struct vip_set allow_all(const struct allow *a);
+
+/* "10.77.0.100, port 5432", or "nothing"; cut to cap. Returns buf. */
+const char *allow_describe(const struct allow *a, const struct vip_set *what, char *buf, size_t cap);
 
 #endif

@@ -72,22 +72,6 @@ static void tell(const struct lease *l, int vip, uint32_t more_flags, const uint
 	protocol_event(&d.protocol, &m);
 }
 
-/* "10.77.0.100, port 5432", or "nothing". Returns buf. */
-static const char *describe(const struct vip_set *what, char *buf, size_t cap)
-{
-	size_t len = 0;
-	unsigned i;
-
-	str_copy(buf, cap, "nothing");
-	for (i = 0; i < d.allow.vip_count && len < cap; i++)
-		if ((what->vips >> i & 1) != 0)
-			len += (size_t)snprintf(buf + len, cap - len, "%s%s", len > 0 ? ", " : "", d.allow.vips[i].text);
-	for (i = 0; i < d.allow.port_count && len < cap; i++)
-		if ((what->ports >> i & 1) != 0)
-			len += (size_t)snprintf(buf + len, cap - len, "%sport %u", len > 0 ? ", " : "", d.allow.ports[i]);
-	return buf;
-}
-
 /* --- what a lease does to the kernel (struct lease_ops) --- */
 
 static int64_t op_now_ns(void *ctx)
@@ -217,7 +201,7 @@ static void take(const struct vip_msg *m, const struct vip_set *what, struct vip
 		log_warn(m->owner, "lease of epoch %" PRIu64 " not taken: %s", m->epoch, e.text);
 	else if (!was_held)
 		log_info(m->owner, "lease of epoch %" PRIu64 " taken for %" PRId64 " ms: %s", m->epoch,
-			 (m->deadline_ns - clock_now_ns()) / CLOCK_NS_PER_MS, describe(what, text, sizeof text));
+			 (m->deadline_ns - clock_now_ns()) / CLOCK_NS_PER_MS, allow_describe(&d.allow, what, text, sizeof text));
 	fill_reply(reply, m->owner, rc, &e);
 }
 
