@@ -47,11 +47,11 @@ static int list_relations(struct shell *sh, struct options *o, const char *arg, 
 		             "'sqlite~_%' ESCAPE '~' "
 		             "ORDER BY type, name");
 	} else {
-		buf_puts(&b, "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND tbl_name = ");
+		buf_puts(&b, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND tbl_name = ");
 		add_quoted(&b, arg);
 		buf_puts(&b, " ORDER BY type DESC, name");
 	}
-	rc = sql_run(sh, b.data, e);
+	rc = arg[0] == '\0' ? sql_run(sh, b.data, e) : sql_run_bare(sh, b.data, e);
 	buf_done(&b);
 	return rc;
 }

@@ -217,38 +217,49 @@ struct row_layout {
 	size_t wrap;  /* room for the last cell; 0: no limit */
 };
 
-static void print_cell(const struct table *t, const struct out *o, const struct row_layout *l, size_t c, const char *text)
+/* One cell. is_end: nothing follows on this line. */
+static void print_cell(const struct table *t, const struct out *o, const struct row_layout *l, size_t c, const char *text,
+                       bool is_end)
 {
 	size_t fill = l->widths[c] - text_width(text);
-	bool is_last = c + 1 == t->column_count;
 
 	if (l->style == TABLE_RULED)
 		fputc(' ', o->stream);
 	if (t->is_number[c])
 		pad(o->stream, fill);
-	if (is_last && !t->is_number[c] && l->style == TABLE_PLAIN)
+	if (c + 1 == t->column_count && !t->is_number[c] && l->style == TABLE_PLAIN)
 		print_wrapped(o->stream, text, l->wrap, l->start);
 	else
 		fputs(text, o->stream);
-	if (is_last)
+	if (is_end)
 		return;
 	if (!t->is_number[c])
 		pad(o->stream, fill);
 	fputs(l->style == TABLE_RULED ? " |" : "  ", o->stream);
 }
 
+/* How many cells of a row are printed: plain tables leave out empty ones at the end, and with them blanks that nobody sees. */
+static size_t used_cells(const struct table *t, const struct row_layout *l, char *const *cells)
+{
+	size_t n = t->column_count;
+
+	while (l->style == TABLE_PLAIN && n > 1 && cells[n - 1] != NULL && cells[n - 1][0] == '\0')
+		n--;
+	return n;
+}
+
 static void print_row(const struct table *t, const struct out *o, const struct row_layout *l, size_t first_cell)
 {
+	size_t c, count = used_cells(t, l, t->cells + first_cell);
 	struct buf b = {0};
 	enum cell_colour colour;
-	size_t c;
 
 	pad(o->stream, l->indent);
-	for (c = 0; c < t->column_count; c++) {
+	for (c = 0; c < count; c++) {
 		colour = o->has_colour ? t->colours[first_cell + c] : COLOUR_NONE;
 		if (colour != COLOUR_NONE)
 			fputs(out_sgr(colour), o->stream);
-		print_cell(t, o, l, c, cell_text(&b, t->cells[first_cell + c], l->style));
+		print_cell(t, o, l, c, cell_text(&b, t->cells[first_cell + c], l->style), c + 1 == count);
 		if (colour != COLOUR_NONE)
 			fputs(SGR_RESET, o->stream);
 	}
@@ -258,18 +269,18 @@ static void print_row(const struct table *t, const struct out *o, const struct r
 
 static void print_titles(const struct table *t, const struct out *o, const struct row_layout *l)
 {
+	size_t c, i, count = used_cells(t, l, t->titles);
 	struct buf b = {0};
-	size_t c, i;
 	char *p;
 
 	pad(o->stream, l->indent);
 	if (o->has_colour)
 		fputs(SGR_BOLD, o->stream);
-	for (c = 0; c < t->column_count; c++) {
+	for (c = 0; c < count; c++) {
 		cell_text(&b, t->titles[c], l->style);
 		for (p = b.data; l->style == TABLE_PLAIN && p != NULL && *p != '\0'; p++)
 			*p = *p == '_' ? ' ' : (char)toupper((unsigned char)*p);
-		print_cell(t, o, l, c, b.data != NULL ? b.data : "");
+		print_cell(t, o, l, c, b.data != NULL ? b.data : "", c + 1 == count);
 	}
 	fputs(o->has_colour ? SGR_RESET "\n" : "\n", o->stream);
 	buf_done(&b);

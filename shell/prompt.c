@@ -267,12 +267,13 @@ static const char *next_prompt(struct prompt *p)
 static enum shell_exit read_and_run(struct prompt *p)
 {
 	enum shell_exit code = SHELL_OK;
+	const char *line, *text;
 	enum edit_result got;
-	const char *line;
 
 	while (!p->is_quit && (code == SHELL_OK || p->is_terminal)) {
 		interrupt_clear();
-		got = edit_read(p->edit, next_prompt(p), p->status, &line);
+		text = next_prompt(p); /* may replace p->status */
+		got = edit_read(p->edit, text, p->status, &line);
 		if (got == EDIT_END)
 			return run_rest(p);
 		if (got == EDIT_CANCELLED)
@@ -280,6 +281,8 @@ static enum shell_exit read_and_run(struct prompt *p)
 		else
 			code = run_line(p, line);
 		fflush(stdout);
+		if (interrupt_is_set())
+			fputc('\n', stderr); /* the next prompt stands on a line of its own */
 	}
 	return p->is_terminal ? SHELL_OK : code;
 }

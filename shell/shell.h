@@ -25,6 +25,7 @@ struct shell {
 	struct http *http;
 	struct sql *sql;   /* NULL until the first statement */
 	bool sql_expanded; /* \x: one line per value */
+	bool sql_bare;     /* while sql_run_bare runs */
 	bool sql_timing;   /* \timing */
 	struct out out;
 	struct buf detail; /* what a failing command has to show below its message (position of an SQL error) */

@@ -10,14 +10,24 @@
 #include <string.h>
 #include <unistd.h>
 
+static size_t line_of(const char *text, size_t pos)
+{
+	size_t line = 1, i;
+
+	for (i = 0; i < pos; i++)
+		line += text[i] == '\n';
+	return line;
+}
+
 /* Run every statement of text in turn until one fails; the error names its line. */
 static int run_statements(struct shell *sh, const char *name, char *text, struct err *e)
 {
-	size_t len = strlen(text), pos = 0, n, line = 1, i;
+	size_t len = strlen(text), pos = 0, n;
 	char kept;
-	int rc = ERR_OK;
+	int rc;
 
-	while (rc == ERR_OK && !sql_split_is_empty(text + pos, len - pos)) {
+	while (!sql_split_is_empty(text + pos, len - pos)) {
+		pos += strspn(text + pos, " \t\r\n");
 		n = sql_split_first(text + pos, len - pos);
 		if (n == 0)
 			n = len - pos; /* the last one needs no ';' */
@@ -25,12 +35,10 @@ static int run_statements(struct shell *sh, const char *name, char *text, struct
 		text[pos + n] = '\0';
 		rc = sql_run(sh, text + pos, e);
 		text[pos + n] = kept;
-		for (i = 0; rc != ERR_OK && i < pos + strspn(text + pos, " \t\r\n"); i++)
-			line += text[i] == '\n';
+		if (rc != ERR_OK)
+			return err_wrap(e, "%s, statement at line %zu", name, line_of(text, pos));
 		pos += n;
 	}
-	if (rc != ERR_OK)
-		return err_wrap(e, "%s, statement at line %zu", name, line);
 	return ERR_OK;
 }
 

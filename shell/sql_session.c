@@ -200,13 +200,24 @@ static void copy_out(const struct out *o, PGconn *conn)
 	}
 }
 
+static void print_bare(const struct out *o, const PGresult *res)
+{
+	int r;
+
+	for (r = 0; r < PQntuples(res); r++)
+		fprintf(o->stream, "%s;\n", PQgetvalue(res, r, 0));
+}
+
 /* Print one result; the first error of a message is kept in *e. */
 static int take_result(struct shell *sh, const PGresult *res, const char *text, struct err *e)
 {
 	switch (PQresultStatus(res)) {
 	case PGRES_TUPLES_OK:
 	case PGRES_COMMAND_OK:
-		sql_print_result(&sh->out, res, sh->sql_expanded);
+		if (sh->sql_bare && sh->out.format == OUT_TABLE)
+			print_bare(&sh->out, res);
+		else
+			sql_print_result(&sh->out, res, sh->sql_expanded);
 		return ERR_OK;
 	case PGRES_EMPTY_QUERY:
 		return ERR_OK;
@@ -267,5 +278,15 @@ int sql_run(struct shell *sh, const char *text, struct err *e)
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (sh->sql_timing)
 		fprintf(stderr, "time: %.3f ms\n", (double)(clock_now_ns() - began) / (double)CLOCK_NS_PER_MS);
+	return rc;
+}
+
+int sql_run_bare(struct shell *sh, const char *text, struct err *e)
+{
+	int rc;
+
+	sh->sql_bare = true;
+	rc = sql_run(sh, text, e);
+	sh->sql_bare = false;
 	return rc;
 }

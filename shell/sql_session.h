@@ -19,6 +19,10 @@ void sql_close(struct sql *s);
  * comes with SQLSTATE in the message and the position in sh->detail. */
 int sql_run(struct shell *sh, const char *text, struct err *e) MUST_USE;
 
+/* Like sql_run, but a table is printed as the bare text of its first column, ";" after each row: statements that can be run
+ * again. */
+int sql_run_bare(struct shell *sh, const char *text, struct err *e) MUST_USE;
+
 /* Inside a transaction block? For the prompt. */
 bool sql_in_transaction(const struct sql *s);
 
