@@ -9,13 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARGS_MAX 3
-#define WAIT_STEP_MS 20
+#define ARGS_MAX           3
+#define WAIT_STEP_MS       20
 #define LEADER_DEADLINE_MS 10000 /* for the only voter to elect itself */
-#define BUSY_DEADLINE_MS 10000   /* for another change of the membership to end */
-#define READ_TIMEOUT_MS 5000
+#define BUSY_DEADLINE_MS   10000 /* for another change of the membership to end */
+#define BUSY_STEP_MS       100
+#define READ_TIMEOUT_MS    5000
+#define BUSY               5 /* SQLITE_BUSY: another change of the membership is under way */
 
-#define FRESH_TEXT "the store is not initialised: run `mha-shell cluster init` or wait until this node is added"
+#define FRESH_TEXT   "the store is not initialised: run `mha-shell cluster init` or wait until this node is added"
 #define CLOSING_TEXT "the store is stopping"
 
 struct command;
@@ -27,9 +29,9 @@ struct call {
 	struct call *next, *prev;
 	const struct command *command;
 	char *args[ARGS_MAX];
-	uint64_t numbers[2];  /* parsed arguments of a change of membership */
+	uint64_t numbers[2]; /* parsed arguments of a change of membership */
 	int64_t deadline_ms;
-	bool is_in_dq;        /* its next step comes from a dq callback */
+	bool is_in_dq; /* its next step comes from a dq callback */
 	admin_cb cb;
 	void *arg;
 };
@@ -147,7 +149,8 @@ static void finish_dq(struct call *call, const struct dq_result *r)
 	else if (r->code == DQ_NOT_LEADER)
 		err_set(&e, ERR_REFUSED, "%s: node is not the leader; no leader is known", call->command->name);
 	else if (r->was_sent && (r->code == DQ_LEADERSHIP_LOST || r->code == DQ_DISCONNECTED))
-		err_set(&e, ERR_AMBIGUOUS, "%s: %s; it may have been done: see SHOW mha.members", call->command->name, r->message);
+		err_set(&e, ERR_AMBIGUOUS, "%s: %s; it may have been done: see SHOW mha.members", call->command->name,
+		        r->message);
 	else
 		err_set(&e, ERR_REFUSED, "%s: %s (code %d)", call->command->name, r->message, r->code);
 	finish_err(call, &e);
@@ -157,21 +160,27 @@ static void finish_dq(struct call *call, const struct dq_result *r)
 
 static void show_node(struct call *call)
 {
-	static const char *const columns[] = {"name",      "id",             "address",   "cluster_uuid", "profile",
-					      "leader_id", "leader_address", "is_leader", "revision"};
+	static const char *const columns[] = {"name",           "id",        "address", "cluster_uuid", "profile", "leader_id",
+	                                      "leader_address", "is_leader", "revision"};
 	struct admin *a = call->admin;
 	const struct node_leader *l = node_leader(a->node);
 	char id[24], leader_id[24], revision[24];
-	const char *row[] = {node_name(a->node),    id,        node_raft_address(a->node), node_cluster_uuid(a->node),
-			     node_profile(a->node), leader_id, l->address,                 l->is_self ? "t" : "f",
-			     revision};
+	const char *row[] = {node_name(a->node),
+	                     id,
+	                     node_raft_address(a->node),
+	                     node_cluster_uuid(a->node),
+	                     node_profile(a->node),
+	                     leader_id,
+	                     l->address,
+	                     l->is_self ? "t" : "f",
+	                     revision};
 	struct admin_result r = {
-		.sqlstate = "00000",
-		.message = "",
-		.column_count = sizeof columns / sizeof *columns,
-		.row_count = 1,
-		.columns = columns,
-		.values = row,
+	        .sqlstate = "00000",
+	        .message = "",
+	        .column_count = sizeof columns / sizeof *columns,
+	        .row_count = 1,
+	        .columns = columns,
+	        .values = row,
 	};
 
 	snprintf(id, sizeof id, "%llu", (unsigned long long)node_id(a->node));
@@ -258,8 +267,9 @@ static void wait_for_leader_cb(uv_timer_t *timer)
 	else if (clock_now_ms() < call->deadline_ms)
 		uv_timer_start(timer, wait_for_leader_cb, WAIT_STEP_MS, 0);
 	else
-		finish_error(call, ERR_TIMEOUT, "57P03", "the cluster is initialised, but the node did not become its leader within 10 s: see the "
-			     "log of the store, then run CALL mha_migrate()");
+		finish_error(call, ERR_TIMEOUT, "57P03",
+		             "the cluster is initialised, but the node did not become its leader within 10 s: see the "
+		             "log of the store, then run CALL mha_migrate()");
 }
 
 static void run_init(struct call *call)
@@ -300,8 +310,8 @@ static void changed_cb(void *arg, const struct dq_result *r)
 	call->is_in_dq = false;
 	if (r->code == 0)
 		finish_ok(call);
-	else if (r->code == 5 && clock_now_ms() < call->deadline_ms && !call->admin->is_closing)
-		uv_timer_start(&call->timer, change_again_cb, 5 * WAIT_STEP_MS, 0); /* SQLITE_BUSY: another change is under way */
+	else if (r->code == BUSY && clock_now_ms() < call->deadline_ms && !call->admin->is_closing)
+		uv_timer_start(&call->timer, change_again_cb, BUSY_STEP_MS, 0);
 	else
 		finish_dq(call, r);
 }
@@ -357,8 +367,10 @@ static void run_change(struct call *call)
 
 static void run_unknown_call(struct call *call)
 {
-	finish_error(call, ERR_NOTFOUND, "42883", "there is no such procedure with that number of arguments: mha_init(cluster, uuid, profile), "
-		     "mha_join(uuid, profile), mha_add(id, address), mha_assign(id, role), mha_remove(id), mha_transfer(id), mha_migrate()");
+	finish_error(call, ERR_NOTFOUND, "42883",
+	             "there is no such procedure with that number of arguments: mha_init(cluster, uuid, profile), "
+	             "mha_join(uuid, profile), mha_add(id, address), mha_assign(id, role), mha_remove(id), mha_transfer(id), "
+	             "mha_migrate()");
 }
 
 static void run_unknown_show(struct call *call)
@@ -367,15 +379,15 @@ static void run_unknown_show(struct call *call)
 }
 
 static const struct command call_commands[] = {
-	{"mha_init", 3, run_init},      {"mha_join", 2, run_join},     {"mha_add", 2, run_change},
-	{"mha_assign", 2, run_change},  {"mha_remove", 1, run_change}, {"mha_transfer", 1, run_change},
-	{"mha_migrate", 0, run_migrate}, {NULL, 0, run_unknown_call},
+        {"mha_init", 3, run_init},       {"mha_join", 2, run_join},     {"mha_add", 2, run_change},
+        {"mha_assign", 2, run_change},   {"mha_remove", 1, run_change}, {"mha_transfer", 1, run_change},
+        {"mha_migrate", 0, run_migrate}, {NULL, 0, run_unknown_call},
 };
 
 static const struct command show_commands[] = {
-	{"node", 0, show_node},
-	{"members", 0, show_members},
-	{NULL, 0, run_unknown_show},
+        {"node", 0, show_node},
+        {"members", 0, show_members},
+        {NULL, 0, run_unknown_show},
 };
 
 static const struct command *find_command(const struct command *list, const char *name, size_t arg_count)

@@ -1,5 +1,5 @@
-/* What the SQL port's SHOW mha.*, CALL mha_* and SET mha.lease do. Asynchronous: everything runs on the one loop, and a callback comes
- * exactly once, never from inside the call that asked for it. */
+/* What the SQL port's SHOW mha.*, CALL mha_* and SET mha.lease do. Asynchronous: everything runs on the one loop, and a
+ * callback comes exactly once, never from inside the call that asked for it. */
 #ifndef STORE_ADMIN_H
 #define STORE_ADMIN_H
 
@@ -30,8 +30,9 @@ struct admin *admin_new(uv_loop_t *loop, struct node *n, const struct config *c)
 /* Requests still running complete with ERR_REFUSED / 57P01 first; then done (may be NULL) and the memory is gone. */
 void admin_close(struct admin *a, void (*done)(void *arg), void *arg);
 
-/* CALL name(args): mha_init(cluster, uuid, profile), mha_join(uuid, profile), mha_add(id, address), mha_assign(id, role), mha_remove(id),
- * mha_transfer(id), mha_migrate(). The arguments are copied. An unknown name or a wrong number of arguments -> 42883. No rows. */
+/* CALL name(args): mha_init(cluster, uuid, profile), mha_join(uuid, profile), mha_add(id, address), mha_assign(id, role),
+ * mha_remove(id), mha_transfer(id), mha_migrate(). The arguments are copied. An unknown name or a wrong number of arguments ->
+ * 42883. No rows. */
 void admin_call(struct admin *a, const char *name, const char *const *args, size_t n, admin_cb cb, void *arg);
 
 /* SHOW mha.<what>: "node" (one row) or "members"; any other name -> 42704. */
@@ -46,8 +47,8 @@ void admin_set_revision(struct admin *a, uint64_t revision);
 void admin_set_lease(struct admin *a, uint64_t generation, int64_t deadline_ns);
 bool admin_lease_is_valid(const struct admin *a); /* the deadline is still ahead, now */
 
-/* The lease was valid at some instant since this node became leader this time; false when it is not the leader. Evaluated on the spot,
- * so ask again after admin_set_lease. */
+/* The lease was valid at some instant since this node became leader this time; false when it is not the leader. Evaluated on
+ * the spot, so ask again after admin_set_lease. */
 bool admin_lease_seen_since_leader(struct admin *a);
 
 /* Called on the loop after each admin_set_lease, for those who wait for a lease. One listener; NULL removes it. */

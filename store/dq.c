@@ -8,7 +8,7 @@
 #include <strings.h>
 
 #define TIMEOUT_DEFAULT_MS 120000
-#define MISUSE 21 /* SQLITE_MISUSE: the request cannot be encoded */
+#define MISUSE             21 /* SQLITE_MISUSE: the request cannot be encoded */
 
 /* What a statement does to the connection's transaction when it succeeds. */
 enum tx_effect { TX_NONE, TX_BEGIN, TX_END };
@@ -19,7 +19,7 @@ struct req {
 	struct buf message;      /* copied for sending: a request may go out twice */
 	dq_cb cb;
 	void *arg;
-	int code;                /* when it failed before it could be sent */
+	int code; /* when it failed before it could be sent */
 	char *reason;
 	enum tx_effect tx;
 	bool needs_open, was_sent, was_reopened;
@@ -32,19 +32,19 @@ struct queue {
 struct dq {
 	uv_loop_t *loop;
 	char *address, *database;
-	struct dq_conn *conn;    /* NULL: none; the next request makes one */
-	bool is_ready;           /* conn: handshake sent */
-	bool is_open;            /* conn: the database is open */
-	bool is_opening;         /* the request in flight is our OPEN */
-	bool is_in_flight;       /* the first of `waiting`, or our OPEN for it, waits for its answer */
-	bool is_in_tx;           /* a transaction may be open on this connection */
-	bool is_tx_lost;         /* it was, and nobody has been told yet that it is gone */
+	struct dq_conn *conn; /* NULL: none; the next request makes one */
+	bool is_ready;        /* conn: handshake sent */
+	bool is_open;         /* conn: the database is open */
+	bool is_opening;      /* the request in flight is our OPEN */
+	bool is_in_flight;    /* the first of `waiting`, or our OPEN for it, waits for its answer */
+	bool is_in_tx;        /* a transaction may be open on this connection */
+	bool is_tx_lost;      /* it was, and nobody has been told yet that it is gone */
 	bool is_closing;
-	struct queue waiting;    /* in order; the first may be in flight */
-	struct queue doomed;     /* failed; the kick timer tells them */
+	struct queue waiting; /* in order; the first may be in flight */
+	struct queue doomed;  /* failed; the kick timer tells them */
 	struct dq_table table;
 	unsigned timeout_ms;
-	uv_timer_t deadline;     /* of the request in flight */
+	uv_timer_t deadline; /* of the request in flight */
 	uv_timer_t kick;
 	unsigned handles_open;
 	void (*done_cb)(void *arg);
@@ -161,8 +161,9 @@ static void handle_not_open(struct dq *d)
 	d->is_in_tx = false;
 	r->was_sent = false;
 	if (was_in_tx || r->was_reopened) {
-		complete_failure(d, DQ_NOT_LEADER, was_in_tx ? "the transaction was lost with the leadership of the store"
-							     : "the leadership of the store keeps changing");
+		complete_failure(d, DQ_NOT_LEADER,
+		                 was_in_tx ? "the transaction was lost with the leadership of the store"
+		                           : "the leadership of the store keeps changing");
 		return;
 	}
 	r->was_reopened = true;
@@ -190,7 +191,8 @@ static void handle_failure(struct dq *d, const uint8_t *body, size_t len)
 	}
 }
 
-static int decode_answer(struct dq *d, enum dq_response type, const uint8_t *body, size_t len, struct dq_result *result, struct err *e)
+static int decode_answer(struct dq *d, enum dq_response type, const uint8_t *body, size_t len, struct dq_result *result,
+                         struct err *e)
 {
 	switch (type) {
 	case DQ_RES_RESULT:
@@ -363,7 +365,8 @@ static enum tx_effect tx_effect_of(const char *sql)
 	return TX_NONE;
 }
 
-static void submit_sql(struct dq *d, struct req *r, enum dq_request type, const char *sql, const struct dq_value *params, size_t count)
+static void submit_sql(struct dq *d, struct req *r, enum dq_request type, const char *sql, const struct dq_value *params,
+                       size_t count)
 {
 	struct err e = ERR_INIT;
 

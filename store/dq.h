@@ -1,5 +1,6 @@
-/* The dqlite wire client: one connection to the node in this process, one database, one request in flight (dqlite asserts on overlap;
- * further requests queue here in order). All on one libuv loop; callbacks run on it, never from inside the call that started them. */
+/* The dqlite wire client: one connection to the node in this process, one database, one request in flight (dqlite asserts on
+ * overlap; further requests queue here in order). All on one libuv loop; callbacks run on it, never from inside the call that
+ * started them. */
 #ifndef STORE_DQ_H
 #define STORE_DQ_H
 
@@ -11,12 +12,21 @@
 #include <uv.h>
 
 /* Codes of dqlite beside SQLite's own (facts: facts/dqlite.md, section 3). */
-#define DQ_NOT_LEADER 10250
+#define DQ_NOT_LEADER      10250
 #define DQ_LEADERSHIP_LOST 10506 /* ambiguous: it may have been applied */
-#define DQ_NOT_OPEN 12
-#define DQ_DISCONNECTED (-1)     /* the connection broke before the answer came: ambiguous for a write */
+#define DQ_NOT_OPEN        12
+#define DQ_DISCONNECTED    (-1) /* the connection broke before the answer came: ambiguous for a write */
 
-enum dq_type { DQ_INTEGER = 1, DQ_FLOAT = 2, DQ_TEXT = 3, DQ_BLOB = 4, DQ_NULL = 5, DQ_UNIXTIME = 9, DQ_ISO8601 = 10, DQ_BOOLEAN = 11 };
+enum dq_type {
+	DQ_INTEGER = 1,
+	DQ_FLOAT = 2,
+	DQ_TEXT = 3,
+	DQ_BLOB = 4,
+	DQ_NULL = 5,
+	DQ_UNIXTIME = 9,
+	DQ_ISO8601 = 10,
+	DQ_BOOLEAN = 11
+};
 
 struct dq_value {
 	enum dq_type type;
@@ -38,25 +48,26 @@ struct dq_result {
 	size_t column_count, row_count; /* row_count: of this call */
 	const char *const *columns;
 	const struct dq_value *values; /* row_count * column_count, row by row */
-	bool is_last;        /* false: more rows of this query follow in further calls */
-	bool was_sent;       /* false (with a code): dqlite never got this request, so it surely had no effect */
+	bool is_last;                  /* false: more rows of this query follow in further calls */
+	bool was_sent;                 /* false (with a code): dqlite never got this request, so it surely had no effect */
 };
 typedef void (*dq_cb)(void *arg, const struct dq_result *r);
 
 struct dq;
 
-/* A transaction lives on its connection. When that breaks (or leadership leaves and returns) between two requests of a BEGIN..COMMIT, the
- * next request is not run outside the lost transaction: it fails with was_sent false. */
+/* A transaction lives on its connection. When that breaks (or leadership leaves and returns) between two requests of a
+ * BEGIN..COMMIT, the next request is not run outside the lost transaction: it fails with was_sent false. */
 
-/* A connection to `address` ("@dqlite-..." abstract unix, "host:port" TCP) for `database` (copied; NULL: no OPEN, for leader/cluster requests).
- * Connects lazily and again after a failure; OPENs again on DQ_NOT_OPEN. */
+/* A connection to `address` ("@dqlite-..." abstract unix, "host:port" TCP) for `database` (copied; NULL: no OPEN, for
+ * leader/cluster requests). Connects lazily and again after a failure; OPENs again on DQ_NOT_OPEN. */
 struct dq *dq_new(uv_loop_t *loop, const char *address, const char *database);
 
-/* Pending requests complete with DQ_DISCONNECTED first, and so do those that their callbacks ask for; then done_cb (may be NULL) and the
- * memory is gone. */
+/* Pending requests complete with DQ_DISCONNECTED first, and so do those that their callbacks ask for; then done_cb (may be
+ * NULL) and the memory is gone. */
 void dq_close(struct dq *d, void (*done_cb)(void *arg), void *arg);
 
-/* Start over with a fresh connection: an open transaction is rolled back by the server. Pending requests complete with DQ_DISCONNECTED. */
+/* Start over with a fresh connection: an open transaction is rolled back by the server. Pending requests complete with
+ * DQ_DISCONNECTED. */
 void dq_reset(struct dq *d);
 
 /* A request without an answer after this long breaks the connection (default 120 s). */

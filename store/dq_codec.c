@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORD 8
-#define ROWS_END UINT64_C(0xffffffffffffffff)
-#define ROWS_MORE UINT64_C(0xeeeeeeeeeeeeeeee)
+#define WORD             8
+#define ROWS_END         UINT64_C(0xffffffffffffffff)
+#define ROWS_MORE        UINT64_C(0xeeeeeeeeeeeeeeee)
 #define PROTOCOL_VERSION 1
 
 /* --- writing --- */
@@ -155,7 +155,8 @@ static int check_params(const char *sql, const struct dq_value *params, size_t c
 	for (size_t i = 0; i <= count; i++) {
 		/* Checked one by one, so that the sum cannot overflow. */
 		if (need > room || room - need < 4 * WORD)
-			return err_set(e, ERR_INVAL, "a statement with its parameters may have at most %zu bytes", DQ_BODY_MAX_BYTES);
+			return err_set(e, ERR_INVAL, "a statement with its parameters may have at most %zu bytes",
+			               DQ_BODY_MAX_BYTES);
 		room -= need + 4 * WORD;
 		if (i == count)
 			break;
@@ -166,7 +167,8 @@ static int check_params(const char *sql, const struct dq_value *params, size_t c
 	return 0;
 }
 
-int dq_encode_sql(struct buf *b, enum dq_request type, const char *sql, const struct dq_value *params, size_t count, struct err *e)
+int dq_encode_sql(struct buf *b, enum dq_request type, const char *sql, const struct dq_value *params, size_t count,
+                  struct err *e)
 {
 	uint8_t schema = count > UINT8_MAX ? 1 : 0;
 	size_t start;
@@ -268,7 +270,8 @@ static bool get_value(struct reader *r, uint8_t type, struct dq_value *v)
 	return true;
 }
 
-/* Room for one more; the caller has checked that as many bytes of input stand behind it, so the growth is bounded by the message. */
+/* Room for one more; the caller has checked that as many bytes of input stand behind it, so the growth is bounded by the
+ * message. */
 static struct dq_value *add_value(struct dq_table *t)
 {
 	if (t->value_count == t->value_cap) {
@@ -344,8 +347,8 @@ static int decode_row(struct reader *r, struct dq_table *t, struct err *e)
 
 		/* Every value takes a word at least: no value is added without input behind it. */
 		if (!get_value(r, type, add_value(t)))
-			return err_set(e, ERR_PROTOCOL, "row %zu, column %zu: type %u does not fit the bytes that are left", t->row_count,
-				       i, type);
+			return err_set(e, ERR_PROTOCOL, "row %zu, column %zu: type %u does not fit the bytes that are left",
+			               t->row_count, i, type);
 	}
 	t->row_count++;
 	return 0;

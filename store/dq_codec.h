@@ -1,5 +1,6 @@
-/* The dqlite wire protocol as pure functions over memory: no socket, no clock. Everything is little-endian, in words of 8 bytes.
- * The decoder trusts nothing: it reads no byte beyond the body it is given, and every count is checked against the bytes that are left. */
+/* The dqlite wire protocol as pure functions over memory: no socket, no clock. Everything is little-endian, in words of 8
+ * bytes. The decoder trusts nothing: it reads no byte beyond the body it is given, and every count is checked against the bytes
+ * that are left. */
 #ifndef STORE_DQ_CODEC_H
 #define STORE_DQ_CODEC_H
 
@@ -32,9 +33,9 @@ enum dq_response {
 	DQ_RES_EMPTY = 8
 };
 
-#define DQ_HEADER_BYTES 8
+#define DQ_HEADER_BYTES   8
 #define DQ_BODY_MAX_BYTES ((size_t)256 << 20) /* of one message, either way */
-#define DQ_PARAMS_MAX 32766                   /* SQLite's own limit */
+#define DQ_PARAMS_MAX     32766               /* SQLite's own limit */
 
 /* --- requests: appended to b --- */
 
@@ -43,10 +44,10 @@ void dq_encode_numbers(struct buf *b, enum dq_request type, const uint64_t *numb
 void dq_encode_open(struct buf *b, const char *database);
 void dq_encode_add(struct buf *b, uint64_t id, const char *address);
 
-/* EXEC_SQL or QUERY_SQL on the one open database. ERR_INVAL: too many parameters, too large, or a text with a NUL byte in it (the wire
- * ends texts at the first NUL: the rest would be taken for the next value). b is unchanged on failure. */
-int dq_encode_sql(struct buf *b, enum dq_request type, const char *sql, const struct dq_value *params, size_t count, struct err *e)
-	MUST_USE;
+/* EXEC_SQL or QUERY_SQL on the one open database. ERR_INVAL: too many parameters, too large, or a text with a NUL byte in it
+ * (the wire ends texts at the first NUL: the rest would be taken for the next value). b is unchanged on failure. */
+int dq_encode_sql(struct buf *b, enum dq_request type, const char *sql, const struct dq_value *params, size_t count,
+                  struct err *e) MUST_USE;
 
 /* --- responses --- */
 
@@ -70,8 +71,9 @@ struct dq_table {
 	bool is_last;
 };
 int dq_decode_rows(const uint8_t *body, size_t len, struct dq_table *t, struct err *e) MUST_USE;
-int dq_decode_server(const uint8_t *body, size_t len, struct dq_table *t, struct err *e) MUST_USE;  /* one row: id, address */
-int dq_decode_servers(const uint8_t *body, size_t len, struct dq_table *t, struct err *e) MUST_USE; /* rows: id, address, role */
+int dq_decode_server(const uint8_t *body, size_t len, struct dq_table *t, struct err *e) MUST_USE; /* one row: id, address */
+int dq_decode_servers(const uint8_t *body, size_t len, struct dq_table *t,
+                      struct err *e) MUST_USE; /* rows: id, address, role */
 void dq_table_done(struct dq_table *t);
 
 #endif

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #define CONNECT_DEADLINE_MS 1000
-#define USER_TIMEOUT_MS 5000
-#define READ_BYTES ((size_t)64 << 10)
+#define USER_TIMEOUT_MS     5000
+#define READ_BYTES          ((size_t)64 << 10)
 
 struct dq_conn {
 	union {

@@ -1,5 +1,5 @@
-/* One socket to a dqlite node: connects within a deadline, says the handshake, cuts the byte stream into messages. Knows nothing of
- * requests: dq.c does. Events come from the loop only, never from inside a call; none comes after dq_conn_close. */
+/* One socket to a dqlite node: connects within a deadline, says the handshake, cuts the byte stream into messages. Knows
+ * nothing of requests: dq.c does. Events come from the loop only, never from inside a call; none comes after dq_conn_close. */
 #ifndef STORE_DQ_CONN_H
 #define STORE_DQ_CONN_H
 
@@ -13,7 +13,7 @@ struct dq_conn;
 struct dq_conn_events {
 	void (*on_ready)(void *arg);                                                   /* once: the handshake is on its way */
 	void (*on_message)(void *arg, const struct dq_header *h, const uint8_t *body); /* body is borrowed for the call */
-	void (*on_broken)(void *arg, const char *why);                                 /* at most once, then only dq_conn_close is left */
+	void (*on_broken)(void *arg, const char *why); /* at most once, then only dq_conn_close is left */
 };
 
 /* Returned: dq_conn_close. events and address are borrowed until then. */

@@ -9,14 +9,15 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define BACKLOG 128
-#define LINKS_MAX 512
-#define BUFFER_BYTES ((size_t)64 << 10)
+#define BACKLOG                128
+#define LINKS_MAX              512
+#define BUFFER_BYTES           ((size_t)64 << 10)
 #define FIRST_BYTE_DEADLINE_MS 10000 /* who connects and says nothing is sent away */
 
 struct link;
 
-/* One end of a link. Its buffer holds what was read here and is not yet written to the other end: while that is so, no more is read. */
+/* One end of a link. Its buffer holds what was read here and is not yet written to the other end: while that is so, no more is
+ * read. */
 struct end {
 	union {
 		uv_handle_t handle;
@@ -234,8 +235,9 @@ static int listen_on(struct front *f, const char *address, struct err *e)
 	if (rc == 0)
 		rc = uv_listen((uv_stream_t *)&f->listener, BACKLOG, accept_cb);
 	if (rc != 0)
-		return err_set(e, ERR_IO, "cannot listen on %s for the other nodes: %s (see address and ports.raft in node.yaml)", address,
-			       uv_strerror(rc));
+		return err_set(e, ERR_IO,
+		               "cannot listen on %s for the other nodes: %s (see address and ports.raft in node.yaml)", address,
+		               uv_strerror(rc));
 	return 0;
 }
 

@@ -1,5 +1,6 @@
-/* The network side of the dqlite node. dqlite itself listens on an abstract unix socket that only this process may use; the front
- * listens on the advertised TCP address and pumps bytes between the two, in a thread of its own. It also dials the other nodes. */
+/* The network side of the dqlite node. dqlite itself listens on an abstract unix socket that only this process may use; the
+ * front listens on the advertised TCP address and pumps bytes between the two, in a thread of its own. It also dials the other
+ * nodes. */
 #ifndef STORE_FRONT_H
 #define STORE_FRONT_H
 

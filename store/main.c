@@ -15,14 +15,15 @@
 #include <uv.h>
 
 #define EXIT_USAGE 2
-#define THREADPOOL_SIZE "8" /* raft's disk work, SQL and dialling share libuv's pool; its default of 4 lets dialling starve the disk */
+#define THREADPOOL_SIZE                                                                                                        \
+	"8" /* raft's disk work, SQL and dialling share libuv's pool; its default of 4 lets dialling starve the disk */
 
 static const struct {
 	const char *name, *arg, *help;
 	char letter;
 } options[] = {
-	{"config", "FILE", "the node's configuration (node.yaml)", 'c'},
-	{"help", NULL, "print this", 'h'},
+        {"config", "FILE", "the node's configuration (node.yaml)", 'c'},
+        {"help", NULL, "print this", 'h'},
 };
 #define OPTION_COUNT (sizeof options / sizeof *options)
 
@@ -42,8 +43,8 @@ static void print_usage(FILE *f)
 {
 	fprintf(f, "mha-stored: the replicated store of one host\n\n");
 	for (size_t i = 0; i < OPTION_COUNT; i++)
-		fprintf(f, "  --%s %-*s %s\n", options[i].name, (int)(16 - strlen(options[i].name)), options[i].arg != NULL ? options[i].arg : "",
-			options[i].help);
+		fprintf(f, "  --%s %-*s %s\n", options[i].name, (int)(16 - strlen(options[i].name)),
+		        options[i].arg != NULL ? options[i].arg : "", options[i].help);
 }
 
 /* Returns the configuration's path, or NULL with *ret_exit set. */

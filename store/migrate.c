@@ -38,7 +38,7 @@ static void fail(struct run *run, const struct dq_result *r, const char *what)
 	bool is_ambiguous = r->was_sent && (r->code == DQ_LEADERSHIP_LOST || r->code == DQ_DISCONNECTED);
 
 	err_set(&run->e, is_ambiguous ? ERR_AMBIGUOUS : ERR_SQL, "%s: %s (code %d)%s", what, r->message, r->code,
-		is_ambiguous ? "; run it again" : "");
+	        is_ambiguous ? "; run it again" : "");
 	dq_exec(run->dq, "ROLLBACK", NULL, 0, rolled_back_cb, run);
 }
 
@@ -77,9 +77,9 @@ static void applied_cb(void *arg, const struct dq_result *r)
 {
 	struct run *run = arg;
 	struct dq_value row[] = {
-		{.type = DQ_INTEGER},
-		{.type = DQ_TEXT},
-		{.type = DQ_INTEGER},
+	        {.type = DQ_INTEGER},
+	        {.type = DQ_TEXT},
+	        {.type = DQ_INTEGER},
 	};
 
 	if (r->code != 0) {
@@ -131,8 +131,9 @@ static void version_cb(void *arg, const struct dq_result *r)
 		run->next++;
 	}
 	if (run->version > newest) {
-		err_set(&run->e, ERR_REFUSED, "the store's schema has version %" PRId64 ", this program knows %d: install the newer program here",
-			run->version, newest);
+		err_set(&run->e, ERR_REFUSED,
+		        "the store's schema has version %" PRId64 ", this program knows %d: install the newer program here",
+		        run->version, newest);
 		finish(run);
 		return;
 	}
@@ -149,7 +150,8 @@ static void created_cb(void *arg, const struct dq_result *r)
 		dq_query(run->dq, "SELECT coalesce(max(version), 0) FROM schema_version", NULL, 0, version_cb, run);
 }
 
-void migrate_run(struct dq *d, const struct migration *list, void (*cb)(void *arg, const struct err *e, unsigned applied), void *arg)
+void migrate_run(struct dq *d, const struct migration *list, void (*cb)(void *arg, const struct err *e, unsigned applied),
+                 void *arg)
 {
 	struct run *run = mem_alloc(sizeof *run);
 
@@ -158,7 +160,7 @@ void migrate_run(struct dq *d, const struct migration *list, void (*cb)(void *ar
 	run->cb = cb;
 	run->arg = arg;
 	dq_exec(d,
-		"CREATE TABLE IF NOT EXISTS schema_version"
-		" (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT",
-		NULL, 0, created_cb, run);
+	        "CREATE TABLE IF NOT EXISTS schema_version"
+	        " (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT",
+	        NULL, 0, created_cb, run);
 }

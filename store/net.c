@@ -9,9 +9,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define KEEPALIVE_IDLE_S 3
+#define KEEPALIVE_IDLE_S     3
 #define KEEPALIVE_INTERVAL_S 3
-#define KEEPALIVE_COUNT 3
+#define KEEPALIVE_COUNT      3
 
 /* host: without brackets. */
 static bool split(const char *text, char *host, size_t cap, const char **port)

@@ -20,8 +20,8 @@ char *net_format(const char *host, uint16_t port, char *buf);
 /* Non-blocking stream socket connected to the abstract unix name "@name" (an answer comes at once). Returns it, or -errno. */
 int net_connect_abstract(const char *name);
 
-/* TCP_NODELAY, keepalive, and TCP_USER_TIMEOUT: unacknowledged data closes the connection after that long, so that a link which comes
- * back is not waited for behind TCP's growing retransmission pauses. Best effort. */
+/* TCP_NODELAY, keepalive, and TCP_USER_TIMEOUT: unacknowledged data closes the connection after that long, so that a link which
+ * comes back is not waited for behind TCP's growing retransmission pauses. Best effort. */
 void net_tune(int fd, unsigned user_timeout_ms);
 
 #endif

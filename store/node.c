@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POLL_MS 50
+#define POLL_MS            50
 #define POLL_LEADERLESS_MS 10
-#define POLL_TIMEOUT_MS 1000
-#define LISTENERS_MAX 4
+#define POLL_TIMEOUT_MS    1000
+#define LISTENERS_MAX      4
 
 struct listener {
 	void (*cb)(void *arg, const struct node_leader *l);
@@ -53,7 +53,8 @@ static void set_leader(struct node *n, uint64_t id, const char *address)
 	if (id == 0)
 		log_info("store", "no leader is known");
 	else
-		log_info("store", "the leader is %llu at %s%s", (unsigned long long)id, l->address, l->is_self ? " (this node)" : "");
+		log_info("store", "the leader is %llu at %s%s", (unsigned long long)id, l->address,
+		         l->is_self ? " (this node)" : "");
 	for (unsigned i = 0; i < n->listener_count; i++)
 		n->listeners[i].cb(n->listeners[i].arg, l);
 }
@@ -150,7 +151,7 @@ static int start_dqlite(struct node *n, struct err *e)
 		return rc;
 	n->poll = poll_new(n);
 	log_info("store", "node %llu of cluster \"%s\" at %s, profile %s", (unsigned long long)id->id, id->cluster, id->address,
-		 id->profile);
+	         id->profile);
 	return 0;
 }
 
@@ -167,7 +168,7 @@ int node_start(uv_loop_t *loop, const struct config *c, struct node **ret, struc
 			rc = start_dqlite(n, e);
 		else
 			log_info("store", "node %llu is not initialised: it waits for CALL mha_init or CALL mha_join",
-				 (unsigned long long)node_id(n));
+			         (unsigned long long)node_id(n));
 	}
 	if (rc != 0) {
 		node_stop(n);
@@ -230,9 +231,11 @@ int node_init(struct node *n, const char *cluster, const char *uuid, const char 
 	if (rc != 0)
 		return rc;
 	if (node_is_member(n))
-		return err_set(e, ERR_REFUSED, "node \"%s\" belongs to cluster \"%s\" (%s) already", id->name, id->cluster, id->cluster_uuid);
+		return err_set(e, ERR_REFUSED, "node \"%s\" belongs to cluster \"%s\" (%s) already", id->name, id->cluster,
+		               id->cluster_uuid);
 	if (strcmp(cluster, n->disk.config->cluster) != 0)
-		return err_set(e, ERR_REFUSED, "node.yaml names the cluster \"%s\", not \"%s\"", n->disk.config->cluster, cluster);
+		return err_set(e, ERR_REFUSED, "node.yaml names the cluster \"%s\", not \"%s\"", n->disk.config->cluster,
+		               cluster);
 	rc = set_cluster(n, uuid, profile, IDENTITY_INITIALISING, e);
 	if (rc == 0)
 		rc = node_disk_bootstrap(&n->disk, e);
@@ -254,8 +257,10 @@ int node_join(struct node *n, const char *uuid, const char *profile, struct err 
 	if (rc != 0)
 		return rc;
 	if (node_is_member(n) && strcmp(id->cluster_uuid, uuid) != 0)
-		return err_set(e, ERR_REFUSED, "node \"%s\" belongs to cluster %s, not to %s: to move it, remove it there, stop it and empty %s",
-			       id->name, id->cluster_uuid, uuid, n->disk.dir);
+		return err_set(e, ERR_REFUSED,
+		               "node \"%s\" belongs to cluster %s, not to %s: to move it, remove it there, stop it and empty "
+		               "%s",
+		               id->name, id->cluster_uuid, uuid, n->disk.dir);
 	if (node_is_member(n))
 		return 0;
 	rc = set_cluster(n, uuid, profile, IDENTITY_JOINING, e);

@@ -11,18 +11,21 @@
 
 struct node;
 
-/* <state_dir>/store/node.json: {"name","id" (decimal text),"cluster_uuid" ("" until init or the first contact),"profile","bootstrap"}.
- * Created with a random id when missing. Errors, each naming the file and the way out: identity present but its data gone (an old
- * member on an empty directory), data present but identity gone, another node name or cluster name, directory in use, disk full. */
+/* <state_dir>/store/node.json: {"name","id" (decimal text),"cluster_uuid" ("" until init or the first
+ * contact),"profile","bootstrap"}. Created with a random id when missing. Errors, each naming the file and the way out:
+ * identity present but its data gone (an old member on an empty directory), data present but identity gone, another node name
+ * or cluster name, directory in use, disk full. */
 int node_start(uv_loop_t *loop, const struct config *c, struct node **ret, struct err *e) MUST_USE;
 void node_stop(struct node *n); /* blocking; frees (its libuv handles close in the next turns of the loop); NULL is fine */
 
-/* Has this node been initialised or joined? A fresh node has not: no dqlite runs, node_local_address() answers nobody, no leader is known. */
+/* Has this node been initialised or joined? A fresh node has not: no dqlite runs, node_local_address() answers nobody, no
+ * leader is known. */
 bool node_is_member(const struct node *n);
 
-/* The one-time acts on a fresh node; each writes node.json and starts dqlite in this process (some ms, blocking: nobody is served yet).
- * node_init makes it the only voter of a new cluster. node_join makes it ready to be added by a leader; repeating it with the same uuid
- * is fine. Errors: ERR_REFUSED (member already, other uuid, other cluster), ERR_INVAL (uuid or profile), ERR_IO. */
+/* The one-time acts on a fresh node; each writes node.json and starts dqlite in this process (some ms, blocking: nobody is
+ * served yet). node_init makes it the only voter of a new cluster. node_join makes it ready to be added by a leader; repeating
+ * it with the same uuid is fine. Errors: ERR_REFUSED (member already, other uuid, other cluster), ERR_INVAL (uuid or profile),
+ * ERR_IO. */
 int node_init(struct node *n, const char *cluster, const char *uuid, const char *profile, struct err *e) MUST_USE;
 int node_join(struct node *n, const char *uuid, const char *profile, struct err *e) MUST_USE;
 
@@ -33,7 +36,8 @@ const char *node_cluster_uuid(const struct node *n);  /* "" before init */
 const char *node_profile(const struct node *n);       /* "" before init */
 const char *node_name(const struct node *n);
 
-/* Leadership, from polling LEADER every 50 ms: id 0 when unknown. on_change is called on the loop after every change, with a stable order. */
+/* Leadership, from polling LEADER every 50 ms: id 0 when unknown. on_change is called on the loop after every change, with a
+ * stable order. */
 struct node_leader {
 	uint64_t id;
 	char address[64];

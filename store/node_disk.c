@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DIR_MODE 0700
+#define DIR_MODE  0700
 #define LOCK_MODE 0600
 
 /* --- files --- */
@@ -72,11 +72,13 @@ static int check_names(const struct node_disk *d, struct err *e)
 	const struct identity *id = &d->identity;
 
 	if (strcmp(id->name, d->config->node) != 0)
-		return err_set(e, ERR_REFUSED, "%s belongs to node \"%s\", node.yaml says \"%s\": correct node or state_dir in node.yaml",
-			       d->identity_path, id->name, d->config->node);
+		return err_set(e, ERR_REFUSED,
+		               "%s belongs to node \"%s\", node.yaml says \"%s\": correct node or state_dir in node.yaml",
+		               d->identity_path, id->name, d->config->node);
 	if (id->state != IDENTITY_FRESH && strcmp(id->cluster, d->config->cluster) != 0)
-		return err_set(e, ERR_REFUSED, "%s belongs to cluster \"%s\", node.yaml says \"%s\": correct cluster or state_dir in node.yaml",
-			       d->identity_path, id->cluster, d->config->cluster);
+		return err_set(e, ERR_REFUSED,
+		               "%s belongs to cluster \"%s\", node.yaml says \"%s\": correct cluster or state_dir in node.yaml",
+		               d->identity_path, id->cluster, d->config->cluster);
 	return 0;
 }
 
@@ -90,12 +92,14 @@ static int check_address(struct node_disk *d, const char *address, struct err *e
 		str_copy(id->address, sizeof id->address, address);
 		return node_disk_save(d, e);
 	}
-	return err_set(e, ERR_REFUSED, "the cluster knows node \"%s\" at %s, node.yaml says %s: restore address and ports.raft, "
-		       "or remove the node from the cluster and add it anew with an empty %s", id->name, id->address, address, d->dir);
+	return err_set(e, ERR_REFUSED,
+	               "the cluster knows node \"%s\" at %s, node.yaml says %s: restore address and ports.raft, "
+	               "or remove the node from the cluster and add it anew with an empty %s",
+	               id->name, id->address, address, d->dir);
 }
 
-/* What the data on disk says about the recorded state. The one thing that must not pass is an old member without its data: it would
- * vote again in a term in which it has voted, and help elect a leader that lacks acknowledged writes. */
+/* What the data on disk says about the recorded state. The one thing that must not pass is an old member without its data: it
+ * would vote again in a term in which it has voted, and help elect a leader that lacks acknowledged writes. */
 static int check_data(struct node_disk *d, struct err *e)
 {
 	struct identity *id = &d->identity;
@@ -104,14 +108,18 @@ static int check_data(struct node_disk *d, struct err *e)
 	switch (id->state) {
 	case IDENTITY_MEMBER:
 		if (!is_data_there)
-			return err_set(e, ERR_REFUSED, "node \"%s\" was a member of cluster \"%s\", but its data in %s is gone: bring the data back, "
-				       "or remove the node from the cluster, delete %s and add the node anew", id->name, id->cluster, d->data_dir,
-				       d->identity_path);
+			return err_set(e, ERR_REFUSED,
+			               "node \"%s\" was a member of cluster \"%s\", but its data in %s is gone: bring the data "
+			               "back, "
+			               "or remove the node from the cluster, delete %s and add the node anew",
+			               id->name, id->cluster, d->data_dir, d->identity_path);
 		return 0;
 	case IDENTITY_FRESH:
 		if (is_data_there)
-			return err_set(e, ERR_REFUSED, "%s holds data that does not belong to %s: move it away, or restore the file that "
-				       "belongs to it", d->data_dir, d->identity_path);
+			return err_set(e, ERR_REFUSED,
+			               "%s holds data that does not belong to %s: move it away, or restore the file that "
+			               "belongs to it",
+			               d->data_dir, d->identity_path);
 		return 0;
 	case IDENTITY_INITIALISING:
 		/* The data appears whole (renamed) or not at all, and nothing was acknowledged before it did. */
@@ -131,8 +139,10 @@ static int create_identity(struct node_disk *d, const char *address, struct err 
 	int rc;
 
 	if (has_data(d->data_dir))
-		return err_set(e, ERR_REFUSED, "%s holds a store, but %s is missing: restore that file, or move the data away to start as a "
-			       "new node", d->data_dir, d->identity_path);
+		return err_set(e, ERR_REFUSED,
+		               "%s holds a store, but %s is missing: restore that file, or move the data away to start as a "
+		               "new node",
+		               d->data_dir, d->identity_path);
 	rc = identity_create(d->config->node, address, &d->identity, e);
 	if (rc == 0)
 		rc = node_disk_save(d, e);

@@ -16,8 +16,8 @@ struct node_disk {
 	int lock_fd;
 };
 
-/* Creates directories and identity where they are missing, takes the lock, settles what an interrupted start left behind. After a failure
- * node_disk_close is still due. Each error names the file and the way out (node.h lists them). */
+/* Creates directories and identity where they are missing, takes the lock, settles what an interrupted start left behind. After
+ * a failure node_disk_close is still due. Each error names the file and the way out (node.h lists them). */
 int node_disk_open(struct node_disk *d, const struct config *c, struct err *e) MUST_USE;
 void node_disk_close(struct node_disk *d);
 

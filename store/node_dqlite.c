@@ -15,16 +15,16 @@
 
 /* dqlite keeps the whole log in memory: at 1024/8192, its default, some 60 MB of it. */
 #define SNAPSHOT_THRESHOLD 256
-#define SNAPSHOT_TRAILING 512
+#define SNAPSHOT_TRAILING  512
 
 /* raft allocates segments of 8 MiB ahead of need, two at a time, and a snapshot stands beside the old one for a while. */
 #define DISK_NEEDED_BYTES ((uint64_t)32 << 20)
 
 /* The election timeout is 15 times the latency; dialling must give up before. */
-#define DIAL_LATENCIES 10
-#define DIAL_MIN_MS 200
+#define DIAL_LATENCIES         10
+#define DIAL_MIN_MS            200
 #define USER_TIMEOUT_LATENCIES 30
-#define USER_TIMEOUT_MIN_MS 1500
+#define USER_TIMEOUT_MIN_MS    1500
 
 struct node_dqlite {
 	dqlite_node *node;
@@ -51,14 +51,15 @@ static int fail(dqlite_node *n, const struct node_dqlite_params *p, const char *
 
 	if (statvfs(p->dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < DISK_NEEDED_BYTES)
 		return err_set(e, ERR_IO,
-			       "the disk is full under %s: %" PRIu64 " MB are free, the store needs %" PRIu64
-			       " MB to start; free some space and start again",
-			       p->dir, (uint64_t)fs.f_bavail * fs.f_frsize >> 20, DISK_NEEDED_BYTES >> 20);
-	return err_set(e, ERR_IO, "dqlite cannot %s in %s: %s", what, p->dir, text != NULL && *text != '\0' ? text : "no reason was given");
+		               "the disk is full under %s: %" PRIu64 " MB are free, the store needs %" PRIu64
+		               " MB to start; free some space and start again",
+		               p->dir, (uint64_t)fs.f_bavail * fs.f_frsize >> 20, DISK_NEEDED_BYTES >> 20);
+	return err_set(e, ERR_IO, "dqlite cannot %s in %s: %s", what, p->dir,
+	               text != NULL && *text != '\0' ? text : "no reason was given");
 }
 
-/* Start and stop without a port, with `self` as the configuration or, without it, with dqlite's own idea of one. (A node that was created is
- * started also where that is not needed: dqlite leaks one that never ran.) */
+/* Start and stop without a port, with `self` as the configuration or, without it, with dqlite's own idea of one. (A node that
+ * was created is started also where that is not needed: dqlite leaks one that never ran.) */
 static int run_once(uint64_t id, const struct node_dqlite_params *p, struct dqlite_node_info_ext *self, struct err *e)
 {
 	dqlite_node *n = NULL;
@@ -79,15 +80,12 @@ static int run_once(uint64_t id, const struct node_dqlite_params *p, struct dqli
 int node_dqlite_bootstrap(const struct node_dqlite_params *p, struct err *e)
 {
 	struct dqlite_node_info_ext self = {
-		.size = sizeof self,
-		.id = p->id,
-		.address = (uint64_t)(uintptr_t)p->address,
-		.dqlite_role = 0, /* voter */
+	        .size = sizeof self, .id = p->id, .address = (uint64_t)(uintptr_t)p->address, .dqlite_role = 0, /* voter */
 	};
 	int rc;
 
-	/* The well-known id writes raft's first term and configuration, then the own id takes its place. (Recovery alone, on an empty
-	 * directory, makes a leader of term 0: its first write aborts.) */
+	/* The well-known id writes raft's first term and configuration, then the own id takes its place. (Recovery alone, on an
+	 * empty directory, makes a leader of term 0: its first write aborts.) */
 	rc = run_once(SELF_STARTING_ID, p, NULL, e);
 	return rc == 0 ? run_once(p->id, p, &self, e) : rc;
 }
@@ -102,8 +100,9 @@ static int configure(struct node_dqlite *d, const struct node_dqlite_params *p, 
 		rc = dqlite_node_set_network_latency_ms(d->node, p->latency_ms);
 	if (rc == 0)
 		rc = dqlite_node_set_snapshot_params_v2(d->node, SNAPSHOT_THRESHOLD, SNAPSHOT_TRAILING,
-							DQLITE_SNAPSHOT_TRAILING_STATIC);
-	/* A node that finds its files damaged must say so: by default it would delete them and go on with less than it acknowledged. */
+		                                        DQLITE_SNAPSHOT_TRAILING_STATIC);
+	/* A node that finds its files damaged must say so: by default it would delete them and go on with less than it
+	 * acknowledged. */
 	if (rc == 0)
 		rc = dqlite_node_set_auto_recovery(d->node, false);
 	return rc;
@@ -135,7 +134,8 @@ int node_dqlite_start(const struct node_dqlite_params *p, struct node_dqlite **r
 	d->dialer.deadline_ms = at_least(p->latency_ms * DIAL_LATENCIES, DIAL_MIN_MS);
 	d->dialer.user_timeout_ms = at_least(p->latency_ms * USER_TIMEOUT_LATENCIES, USER_TIMEOUT_MIN_MS);
 	node_dqlite_local_address(p->id, local);
-	/* The port first: its trouble is the more frequent, and peers that come early wait in its queue, not a second for their next try. */
+	/* The port first: its trouble is the more frequent, and peers that come early wait in its queue, not a second for their
+	 * next try. */
 	rc = front_open(p->address, local, d->dialer.user_timeout_ms, &d->front, e);
 	if (rc == 0)
 		rc = start_dqlite(d, p, local, e);

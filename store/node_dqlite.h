@@ -20,8 +20,8 @@ struct node_dqlite;
 /* The abstract unix name on which this process reaches its node; buf holds DQLITE_LOCAL_CAP. Returns buf. */
 char *node_dqlite_local_address(uint64_t id, char *buf);
 
-/* Write a cluster of one voter, this node, into the empty directory. dqlite does so by itself for two well-known ids only, which is a trap
- * (a wiped node makes a second cluster); a random id must be told, once. */
+/* Write a cluster of one voter, this node, into the empty directory. dqlite does so by itself for two well-known ids only,
+ * which is a trap (a wiped node makes a second cluster); a random id must be told, once. */
 int node_dqlite_bootstrap(const struct node_dqlite_params *p, struct err *e) MUST_USE;
 
 /* Front and node. *ret is returned: node_dqlite_stop. */

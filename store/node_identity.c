@@ -12,7 +12,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define BOOTSTRAP_ID UINT64_C(0x2dc171858c3155be) /* like 1, dqlite makes it a cluster of its own whenever its directory is empty */
+#define BOOTSTRAP_ID                                                                                                           \
+	UINT64_C(0x2dc171858c3155be) /* like 1, dqlite makes it a cluster of its own whenever its directory is empty */
 #define FILE_MODE 0600
 
 static const char *const state_names[] = {"fresh", "initialising", "joining", "member"};
@@ -152,8 +153,9 @@ static char *render(const struct identity *id)
 	char *text;
 
 	snprintf(id_text, sizeof id_text, "%llu", (unsigned long long)id->id);
-	root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "name", id->name, "id", id_text, "cluster", id->cluster, "cluster_uuid",
-			 id->cluster_uuid, "profile", id->profile, "address", id->address, "state", state_names[id->state]);
+	root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "name", id->name, "id", id_text, "cluster", id->cluster,
+	                 "cluster_uuid", id->cluster_uuid, "profile", id->profile, "address", id->address, "state",
+	                 state_names[id->state]);
 	text = root != NULL ? json_dumps(root, JSON_INDENT(1)) : NULL;
 	json_decref(root);
 	return text;

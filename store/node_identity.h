@@ -1,5 +1,5 @@
-/* Who this node is: <state_dir>/store/node.json. The random id is drawn once and never used for other data: a voter that forgot its
- * vote and its log must not come back under its old id. */
+/* Who this node is: <state_dir>/store/node.json. The random id is drawn once and never used for other data: a voter that forgot
+ * its vote and its log must not come back under its old id. */
 #ifndef STORE_NODE_IDENTITY_H
 #define STORE_NODE_IDENTITY_H
 
@@ -7,8 +7,8 @@
 
 #include <stdint.h>
 
-/* FRESH: knows no cluster. INITIALISING: on its way to a cluster of one; nothing was acknowledged yet. JOINING: waits to be added, no data
- * yet. MEMBER: has data, for ever. */
+/* FRESH: knows no cluster. INITIALISING: on its way to a cluster of one; nothing was acknowledged yet. JOINING: waits to be
+ * added, no data yet. MEMBER: has data, for ever. */
 enum identity_state { IDENTITY_FRESH, IDENTITY_INITIALISING, IDENTITY_JOINING, IDENTITY_MEMBER };
 
 struct identity {

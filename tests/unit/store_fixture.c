@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#define LIMIT_MS 60000
-#define FIRST_PORT 20000
-#define PORT_BLOCKS 1200
+#define LIMIT_MS        60000
+#define FIRST_PORT      20000
+#define PORT_BLOCKS     1200
 #define PORTS_PER_BLOCK 10
 
 static void format_cell(const struct dq_value *v, char *cell, size_t cap)

@@ -10,7 +10,7 @@
 #include <uv.h>
 
 #define FIXTURE_CELLS 1024
-#define FIXTURE_UUID "0b9bd0a1-2b3c-4d5e-8f90-0123456789ab"
+#define FIXTURE_UUID  "0b9bd0a1-2b3c-4d5e-8f90-0123456789ab"
 
 /* Everything of the answer to one request, all calls of a query together. Cells beyond FIXTURE_CELLS are counted only. */
 struct answer {
@@ -40,7 +40,8 @@ int fixture_query(uv_loop_t *loop, struct dq *d, const char *sql, struct answer 
 void fixture_make_dir(char *buf, size_t cap);
 void fixture_remove_dir(const char *path);
 
-/* A configuration for node `name` at address:port, keeping its state under dir/name. All borrowed from static or given memory. */
+/* A configuration for node `name` at address:port, keeping its state under dir/name. All borrowed from static or given memory.
+ */
 void fixture_config(struct config *c, const char *name, const char *address, uint16_t port, const char *dir);
 void fixture_config_done(struct config *c);
 

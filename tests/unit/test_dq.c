@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #define NODE_NAME "n1"
-#define NEVER_MS 2000 /* more than three longest election timeouts of the fast profile */
+#define NEVER_MS  2000 /* more than three longest election timeouts of the fast profile */
 
 static struct {
 	char dir[64];
@@ -306,9 +306,9 @@ static void interrupted_init_starts_fresh_again(void **state)
 	stop_node();
 	f = fopen(in_dir("node.json"), "w");
 	fprintf(f,
-		"{\"name\":\"" NODE_NAME "\",\"id\":\"77\",\"cluster\":\"test\",\"cluster_uuid\":\"" FIXTURE_UUID
-		"\",\"profile\":\"fast\",\"address\":\"127.0.0.1:%u\",\"state\":\"initialising\"}",
-		t.config.ports.raft);
+	        "{\"name\":\"" NODE_NAME "\",\"id\":\"77\",\"cluster\":\"test\",\"cluster_uuid\":\"" FIXTURE_UUID
+	        "\",\"profile\":\"fast\",\"address\":\"127.0.0.1:%u\",\"state\":\"initialising\"}",
+	        t.config.ports.raft);
 	fclose(f);
 	assert_int_equal(node_start(&t.loop, &t.config, &t.node, &e), 0);
 	assert_false(node_is_member(t.node));
@@ -347,7 +347,11 @@ static void empty_directory_with_a_random_id_elects_nobody(void **state)
 
 static void values_of_every_type_come_back(void **state)
 {
-	struct dq_value v[5] = {{.type = DQ_INTEGER}, {.type = DQ_FLOAT}, {.type = DQ_TEXT}, {.type = DQ_BLOB}, {.type = DQ_NULL}};
+	struct dq_value v[5] = {{.type = DQ_INTEGER},
+	                        {.type = DQ_FLOAT},
+	                        {.type = DQ_TEXT},
+	                        {.type = DQ_BLOB},
+	                        {.type = DQ_NULL}};
 
 	(void)state;
 	v[0].u.i = INT64_MIN;
@@ -532,8 +536,11 @@ static void network_front_serves_the_same_node(void **state)
 	exec_ok("CREATE TABLE f (i)");
 	assert_int_equal(fixture_exec(&t.loop, tcp, "INSERT INTO f VALUES (1)", &t.answer), 0);
 	assert_string_equal(query_one("SELECT count(*) FROM f"), "1");
-	assert_int_equal(fixture_query(&t.loop, tcp, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 20000) SELECT i FROM n",
-				       &t.answer), 0);
+	assert_int_equal(fixture_query(&t.loop, tcp,
+	                               "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 20000) SELECT i "
+	                               "FROM n",
+	                               &t.answer),
+	                 0);
 	assert_int_equal(t.answer.rows, 20000);
 	dq_close(tcp, NULL, NULL);
 }
@@ -582,9 +589,9 @@ static struct migrated migrate(const struct migration *list)
 static void failing_migration_leaves_nothing_behind(void **state)
 {
 	static const struct migration bad[] = {
-		{1, "good", "CREATE TABLE m1 (i);\n-- a comment at the end\n"},
-		{2, "bad", "CREATE TABLE m2 (i); INSERT INTO m2 VALUES (1); INSERT INTO nothing VALUES (1);"},
-		{0, NULL, NULL},
+	        {1, "good", "CREATE TABLE m1 (i);\n-- a comment at the end\n"},
+	        {2, "bad", "CREATE TABLE m2 (i); INSERT INTO m2 VALUES (1); INSERT INTO nothing VALUES (1);"},
+	        {0, NULL, NULL},
 	};
 	static const struct migration good[] = {{1, "good", "oops"}, {2, "better", "CREATE TABLE m2 (i)"}, {0, NULL, NULL}};
 	struct migrated m;
@@ -641,37 +648,37 @@ static void lease_seen_once_is_enough_until_leadership_changes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define FRESH(test) cmocka_unit_test_setup_teardown(test, setup_fresh, teardown)
+#define FRESH(test)  cmocka_unit_test_setup_teardown(test, setup_fresh, teardown)
 #define MEMBER(test) cmocka_unit_test_setup_teardown(test, setup_member, teardown)
-		FRESH(fresh_node_says_that_it_is_not_initialised),
-		FRESH(bad_arguments_leave_a_node_fresh),
-		FRESH(init_makes_a_leader_with_the_newest_schema),
-		FRESH(joined_node_waits_and_never_elects_itself),
-		FRESH(interrupted_init_starts_fresh_again),
-		FRESH(empty_directory_with_a_random_id_elects_nobody),
-		FRESH(file_in_place_of_the_directory_is_named),
-		MEMBER(directory_in_use_is_refused),
-		MEMBER(wiped_member_is_refused),
-		MEMBER(data_without_identity_is_refused),
-		MEMBER(other_names_and_addresses_are_refused),
-		MEMBER(port_in_use_is_named),
-		MEMBER(values_of_every_type_come_back),
-		MEMBER(three_hundred_parameters_arrive),
-		MEMBER(long_results_come_in_parts_and_in_order),
-		MEMBER(large_values_pass_both_ways),
-		MEMBER(errors_carry_their_code_and_text),
-		MEMBER(requests_queue_in_order),
-		MEMBER(second_writer_is_told_busy),
-		MEMBER(reset_rolls_the_transaction_back),
-		MEMBER(closing_completes_what_waits),
-		MEMBER(statement_after_a_lost_transaction_is_not_run),
-		MEMBER(data_survives_a_restart),
-		MEMBER(network_front_serves_the_same_node),
-		MEMBER(nobody_at_the_address_is_told_within_the_deadline),
-		MEMBER(failing_migration_leaves_nothing_behind),
-		MEMBER(newer_store_is_refused),
-		FRESH(lease_counts_only_while_leader),
-		MEMBER(lease_seen_once_is_enough_until_leadership_changes),
+	        FRESH(fresh_node_says_that_it_is_not_initialised),
+	        FRESH(bad_arguments_leave_a_node_fresh),
+	        FRESH(init_makes_a_leader_with_the_newest_schema),
+	        FRESH(joined_node_waits_and_never_elects_itself),
+	        FRESH(interrupted_init_starts_fresh_again),
+	        FRESH(empty_directory_with_a_random_id_elects_nobody),
+	        FRESH(file_in_place_of_the_directory_is_named),
+	        MEMBER(directory_in_use_is_refused),
+	        MEMBER(wiped_member_is_refused),
+	        MEMBER(data_without_identity_is_refused),
+	        MEMBER(other_names_and_addresses_are_refused),
+	        MEMBER(port_in_use_is_named),
+	        MEMBER(values_of_every_type_come_back),
+	        MEMBER(three_hundred_parameters_arrive),
+	        MEMBER(long_results_come_in_parts_and_in_order),
+	        MEMBER(large_values_pass_both_ways),
+	        MEMBER(errors_carry_their_code_and_text),
+	        MEMBER(requests_queue_in_order),
+	        MEMBER(second_writer_is_told_busy),
+	        MEMBER(reset_rolls_the_transaction_back),
+	        MEMBER(closing_completes_what_waits),
+	        MEMBER(statement_after_a_lost_transaction_is_not_run),
+	        MEMBER(data_survives_a_restart),
+	        MEMBER(network_front_serves_the_same_node),
+	        MEMBER(nobody_at_the_address_is_told_within_the_deadline),
+	        MEMBER(failing_migration_leaves_nothing_behind),
+	        MEMBER(newer_store_is_refused),
+	        FRESH(lease_counts_only_while_leader),
+	        MEMBER(lease_seen_once_is_enough_until_leadership_changes),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

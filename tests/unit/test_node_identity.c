@@ -114,18 +114,22 @@ static void unwritable_place_is_named(void **state)
 static void damaged_files_are_refused(void **state)
 {
 	static const char *const damaged[] = {
-		"",
-		"{",
-		"[]",
-		"{\"name\":\"n1\"}",
-		/* id 1 and dqlite's other well-known id would make a cluster out of an empty directory */
-		"{\"name\":\"n1\",\"id\":\"1\",\"cluster\":\"\",\"cluster_uuid\":\"\",\"profile\":\"\",\"address\":\"a\",\"state\":\"fresh\"}",
-		"{\"name\":\"n1\",\"id\":\"3297041220608546238\",\"cluster\":\"\",\"cluster_uuid\":\"\",\"profile\":\"\",\"address\":\"a\","
-		"\"state\":\"fresh\"}",
-		"{\"name\":\"n1\",\"id\":\"7\",\"cluster\":\"\",\"cluster_uuid\":\"\",\"profile\":\"\",\"address\":\"a\",\"state\":\"odd\"}",
-		"{\"name\":\"n1\",\"id\":\"7\",\"cluster\":\"c\",\"cluster_uuid\":\"\",\"profile\":\"fast\",\"address\":\"a\",\"state\":\"member\"}",
-		"{\"name\":\"n1\",\"id\":\"7\",\"cluster\":\"c\",\"cluster_uuid\":\"" UUID
-		"\",\"profile\":\"odd\",\"address\":\"a\",\"state\":\"member\"}",
+	        "",
+	        "{",
+	        "[]",
+	        "{\"name\":\"n1\"}",
+	        /* id 1 and dqlite's other well-known id would make a cluster out of an empty directory */
+	        "{\"name\":\"n1\",\"id\":\"1\",\"cluster\":\"\",\"cluster_uuid\":\"\",\"profile\":\"\",\"address\":\"a\","
+	        "\"state\":\"fresh\"}",
+	        "{\"name\":\"n1\",\"id\":\"3297041220608546238\",\"cluster\":\"\",\"cluster_uuid\":\"\",\"profile\":\"\","
+	        "\"address\":\"a\","
+	        "\"state\":\"fresh\"}",
+	        "{\"name\":\"n1\",\"id\":\"7\",\"cluster\":\"\",\"cluster_uuid\":\"\",\"profile\":\"\",\"address\":\"a\","
+	        "\"state\":\"odd\"}",
+	        "{\"name\":\"n1\",\"id\":\"7\",\"cluster\":\"c\",\"cluster_uuid\":\"\",\"profile\":\"fast\",\"address\":\"a\","
+	        "\"state\":\"member\"}",
+	        "{\"name\":\"n1\",\"id\":\"7\",\"cluster\":\"c\",\"cluster_uuid\":\"" UUID
+	        "\",\"profile\":\"odd\",\"address\":\"a\",\"state\":\"member\"}",
 	};
 	struct identity a;
 
@@ -170,14 +174,14 @@ static void profiles_have_their_latency(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(new_identity_has_a_random_id),
-		cmocka_unit_test_setup_teardown(saved_identity_comes_back, make_dir, remove_dir),
-		cmocka_unit_test_setup_teardown(saving_leaves_no_second_file_behind, make_dir, remove_dir),
-		cmocka_unit_test_setup_teardown(missing_file_is_told_apart, make_dir, remove_dir),
-		cmocka_unit_test_setup_teardown(unwritable_place_is_named, make_dir, remove_dir),
-		cmocka_unit_test_setup_teardown(damaged_files_are_refused, make_dir, remove_dir),
-		cmocka_unit_test(uuids_are_checked_to_the_end),
-		cmocka_unit_test(profiles_have_their_latency),
+	        cmocka_unit_test(new_identity_has_a_random_id),
+	        cmocka_unit_test_setup_teardown(saved_identity_comes_back, make_dir, remove_dir),
+	        cmocka_unit_test_setup_teardown(saving_leaves_no_second_file_behind, make_dir, remove_dir),
+	        cmocka_unit_test_setup_teardown(missing_file_is_told_apart, make_dir, remove_dir),
+	        cmocka_unit_test_setup_teardown(unwritable_place_is_named, make_dir, remove_dir),
+	        cmocka_unit_test_setup_teardown(damaged_files_are_refused, make_dir, remove_dir),
+	        cmocka_unit_test(uuids_are_checked_to_the_end),
+	        cmocka_unit_test(profiles_have_their_latency),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
