@@ -28,14 +28,15 @@ struct announce {
 };
 
 /* allow, net and loop are borrowed; a->is_ours and a->ctx are to be set by the caller. */
-int announce_open(struct announce *a, const struct allow *allow, const struct netlink *net, struct loop *loop, struct err *e) MUST_USE;
+int announce_open(struct announce *a, const struct allow *allow, const struct netlink *net, struct loop *loop,
+		  struct err *e) MUST_USE;
 void announce_close(struct announce *a);
 
 /* Begin the schedule for an address, or begin it again when it runs. */
 void announce_start(struct announce *a, unsigned vip);
 void announce_stop(struct announce *a, unsigned vip);
 
-/* Begin again what runs, because of a conflict or a link that came back; at most every 100 ms. Returns false when it was too soon. */
+/* Begin again what runs, because of a conflict or a link that came back; at most every 100 ms (false: it was too soon). */
 bool announce_again(struct announce *a, unsigned vip);
 
 /* One ARP probe: who has this address? (sender address 0, which changes nobody's cache) */

@@ -34,7 +34,7 @@ static unsigned short build_filter(const struct allow *a, const struct netlink_l
 	for (i = 0; i < a->vip_count; i++) {
 		if (strcmp(a->vips[i].dev, link->name) != 0)
 			continue;
-		/* Equal: leave the list by its "no more" end, two instructions further than the next comparison. */
+		/* Equal: on to the JA, which leaves the list; else over it to the next comparison. */
 		f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ntohl(a->vips[i].addr.s_addr), 0, 1);
 		f[n++] = (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, 0);
 	}

@@ -15,7 +15,9 @@
 /* Enough for some 100000 sockets; the loop must come back in the end. */
 #define MAX_READS 1024
 /* Everything that is or may become an exchange with a client; listeners stay. */
-#define STATES (1U << TCP_ESTABLISHED | 1U << TCP_SYN_RECV | 1U << TCP_FIN_WAIT1 | 1U << TCP_FIN_WAIT2 | 1U << TCP_CLOSE_WAIT | 1U << TCP_LAST_ACK | 1U << TCP_CLOSING)
+#define STATES                                                                                                                 \
+	(1U << TCP_ESTABLISHED | 1U << TCP_SYN_RECV | 1U << TCP_FIN_WAIT1 | 1U << TCP_FIN_WAIT2 | 1U << TCP_CLOSE_WAIT |       \
+	 1U << TCP_LAST_ACK | 1U << TCP_CLOSING)
 
 struct job {
 	struct cut *cut;

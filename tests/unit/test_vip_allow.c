@@ -19,7 +19,7 @@ static int make_file(void **state)
 	int fd;
 
 	(void)state;
-	strcpy(path + sizeof path - 7, "XXXXXX");
+	memcpy(path + sizeof path - 7, "XXXXXX", 6);
 	fd = mkstemp(path);
 	if (fd >= 0)
 		close(fd);

@@ -31,8 +31,9 @@ static struct allow allow = {
 
 static int step(const char *name, struct err *e)
 {
-	strcat(k.trace, k.trace[0] != '\0' ? " " : "");
-	strcat(k.trace, name);
+	size_t len = strlen(k.trace);
+
+	snprintf(k.trace + len, sizeof k.trace - len, "%s%s", len > 0 ? " " : "", name);
 	if (k.failing != NULL && strcmp(k.failing, name) == 0)
 		return err_set(e, ERR_IO, "%s fails", name);
 	return ERR_OK;

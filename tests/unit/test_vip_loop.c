@@ -13,16 +13,25 @@
 static struct loop loop;
 static char trace[64];
 
+static void note(char what)
+{
+	size_t len = strlen(trace);
+
+	assert_true(len + 1 < sizeof trace);
+	trace[len] = what;
+	trace[len + 1] = '\0';
+}
+
 static void first_cb(struct loop_timer *t)
 {
 	(void)t;
-	strcat(trace, "1");
+	note('1');
 }
 
 static void second_cb(struct loop_timer *t)
 {
 	(void)t;
-	strcat(trace, "2");
+	note('2');
 }
 
 static void stop_cb(struct loop_timer *t)
@@ -36,7 +45,7 @@ static void read_cb(struct loop_io *io)
 	char c;
 
 	if (read(io->fd, &c, 1) == 1)
-		strcat(trace, "r");
+		note('r');
 }
 
 static int setup(void **state)

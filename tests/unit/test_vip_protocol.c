@@ -1,5 +1,7 @@
 #include "vipd/protocol.h"
 
+#include "core/base/str.h"
+
 #include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +15,7 @@ static struct allow allow;
 static int setup(void **state)
 {
 	(void)state;
-	strcpy(allow.path, "/etc/mha4rdb/vip.allow");
+	assert_true(str_copy(allow.path, sizeof allow.path, "/etc/mha4rdb/vip.allow"));
 	allow.vips[0].addr.s_addr = inet_addr("10.77.0.100");
 	allow.vips[1].addr.s_addr = inet_addr("10.77.0.101");
 	allow.vip_count = 2;
@@ -107,7 +109,7 @@ static void an_owner_must_be_printable_and_end(void **state)
 	refused(&m, ERR_INVAL, "owner");
 	m.owner[0] = '\0';
 	refused(&m, ERR_INVAL, "owner");
-	strcpy(m.owner, "group:\n");
+	assert_true(str_copy(m.owner, sizeof m.owner, "group:\n"));
 	refused(&m, ERR_INVAL, "position 6");
 }
 
