@@ -130,11 +130,10 @@ static void verb_done(struct agent *a, struct instance *in)
 void instance_take_dbd(struct agent *a, struct instance *in, const struct dbd_msg *m, struct agent_update *u)
 {
 	in->dbd_heard_ms = a->now_ms;
-	if (m->type == DBD_REPORT) {
-		take_report(a, in, &m->report);
+	if (m->type != DBD_REPORT && m->type != DBD_REPLY)
 		return;
-	}
-	if (m->type != DBD_REPLY || in->verb == 0 || m->seq != in->verb_seq)
+	take_report(a, in, &m->report);
+	if (m->type == DBD_REPORT || in->verb == 0 || m->seq != in->verb_seq)
 		return;
 	if (m->rc != 0) {
 		agent_log(u, in, "failed: %s", m->text);

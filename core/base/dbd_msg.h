@@ -1,6 +1,7 @@
 /* What the control process and an mha-dbd guard say to each other: one struct dbd_msg per SOCK_SEQPACKET packet, nothing else.
  * control sends requests (seq > 0); the guard answers each exactly once with DBD_REPLY of the same seq, verbs when they have ended.
  * DBD_REPORT (seq 0) comes unasked: at once when the process, role or running verb changes, else every report interval.
+ * Replies carry the report as well, as it is after the verb.
  * At most one verb is in progress; another one meanwhile is answered ERR_REFUSED "busy with ...". DBD_STOP interrupts any verb. */
 #ifndef BASE_DBD_MSG_H
 #define BASE_DBD_MSG_H

@@ -1,0 +1,1 @@
+mha_unit_test(test_agent SOURCES unit/test_agent.c LIBS agent)
