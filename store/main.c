@@ -3,6 +3,7 @@
 #include "core/base/log.h"
 #include "store/admin.h"
 #include "store/node.h"
+#include "store/stepdown.h"
 #ifdef STORE_HAS_FRONTEND
 #include "store/frontend/frontend.h"
 #endif
@@ -73,7 +74,7 @@ static const char *parse_options(int argc, char **argv, int *ret_exit)
 	return path;
 }
 
-/* --- stop: front end, then the admin commands, then dqlite; each needs the ones after it --- */
+/* --- stop: front end, leadership, admin commands, dqlite; each needs the ones after it --- */
 
 static void admin_closed_cb(void *arg)
 {
@@ -85,11 +86,18 @@ static void admin_closed_cb(void *arg)
 	uv_close((uv_handle_t *)&p->interrupt, NULL);
 }
 
-static void frontend_stopped_cb(void *arg)
+static void stepped_down_cb(void *arg)
 {
 	struct program *p = arg;
 
 	admin_close(p->admin, admin_closed_cb, p);
+}
+
+static void frontend_stopped_cb(void *arg)
+{
+	struct program *p = arg;
+
+	stepdown_run(&p->loop, p->node, p->config, stepped_down_cb, p);
 }
 
 static void stop(struct program *p)

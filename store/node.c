@@ -11,7 +11,7 @@
 #define POLL_MS            50
 #define POLL_LEADERLESS_MS 10
 #define POLL_TIMEOUT_MS    1000
-#define LISTENERS_MAX      4
+#define LISTENERS_MAX      8
 
 struct listener {
 	void (*cb)(void *arg, const struct node_leader *l);

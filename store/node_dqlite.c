@@ -54,8 +54,11 @@ static int fail(dqlite_node *n, const struct node_dqlite_params *p, const char *
 		               "the disk is full under %s: %" PRIu64 " MB are free, the store needs %" PRIu64
 		               " MB to start; free some space and start again",
 		               p->dir, (uint64_t)fs.f_bavail * fs.f_frsize >> 20, DISK_NEEDED_BYTES >> 20);
-	return err_set(e, ERR_IO, "dqlite cannot %s in %s: %s", what, p->dir,
-	               text != NULL && *text != '\0' ? text : "no reason was given");
+	return err_set(e, ERR_IO,
+	               "dqlite cannot %s in %s: %s; if files there are damaged, remove this node from the cluster and add it "
+	               "anew "
+	               "with an empty directory",
+	               what, p->dir, text != NULL && *text != '\0' ? text : "no reason was given");
 }
 
 /* Start and stop without a port, with `self` as the configuration or, without it, with dqlite's own idea of one. (A node that

@@ -4,6 +4,7 @@
 #include "core/base/str.h"
 #include "store/node.h"
 #include "store/node_identity.h"
+#include "store/stepdown.h"
 #include "store_fixture.h"
 
 #include <setjmp.h>
@@ -47,27 +48,51 @@ static struct {
 
 enum start { START_INIT, START_JOIN, START_AGAIN };
 
+struct child {
+	uv_loop_t loop;
+	uv_signal_t term;
+	struct config config;
+	struct node *node;
+};
+
+static void stepped_down_cb(void *arg)
+{
+	struct child *c = arg;
+
+	node_stop(c->node);
+	_exit(0);
+}
+
+static void term_cb(uv_signal_t *handle, int number)
+{
+	struct child *c = handle->data;
+
+	(void)number;
+	stepdown_run(&c->loop, c->node, &c->config, stepped_down_cb, c);
+}
+
 static void run_node(const struct member *m, enum start how)
 {
-	struct config c;
-	struct node *n = NULL;
+	static struct child c;
 	struct err e = ERR_INIT;
-	uv_loop_t loop;
 	int rc;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	fixture_config(&c, m->name, m->host, t.port, t.dir);
-	uv_loop_init(&loop);
-	rc = node_start(&loop, &c, &n, &e);
+	fixture_config(&c.config, m->name, m->host, t.port, t.dir);
+	uv_loop_init(&c.loop);
+	rc = node_start(&c.loop, &c.config, &c.node, &e);
 	if (rc == 0 && how == START_INIT)
-		rc = node_init(n, "test", FIXTURE_UUID, "fast", &e);
+		rc = node_init(c.node, "test", FIXTURE_UUID, "fast", &e);
 	if (rc == 0 && how == START_JOIN)
-		rc = node_join(n, FIXTURE_UUID, "fast", &e);
+		rc = node_join(c.node, FIXTURE_UUID, "fast", &e);
 	if (rc != 0) {
 		fprintf(stderr, "%s: %s\n", m->name, e.text);
 		_exit(3);
 	}
-	uv_run(&loop, UV_RUN_DEFAULT);
+	uv_signal_init(&c.loop, &c.term);
+	c.term.data = &c;
+	uv_signal_start(&c.term, term_cb, SIGTERM);
+	uv_run(&c.loop, UV_RUN_DEFAULT);
 	_exit(4);
 }
 
@@ -322,6 +347,29 @@ static void minority_acknowledges_nothing(void **state)
 	}
 }
 
+static void clean_stop_hands_the_leadership_over(void **state)
+{
+	struct member *old = wait_for_leader();
+	int64_t start_ms;
+	int status;
+
+	(void)state;
+	assert_int_equal(fixture_exec(&t.loop, old->sql, "CREATE TABLE w (i INTEGER PRIMARY KEY)", &t.answer), 0);
+	write_some(old);
+	start_ms = clock_now_ms();
+	kill(old->pid, SIGTERM);
+	assert_int_equal(waitpid(old->pid, &status, 0), old->pid);
+	old->pid = 0;
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	while (!write_one(wait_for_leader())) {
+		assert_true(clock_now_ms() - start_ms < LIMIT_MS);
+		usleep(PACE_US);
+	}
+	print_message("stopped cleanly: the next write was acknowledged after %lld ms\n",
+	              (long long)(clock_now_ms() - start_ms));
+	assert_nothing_lost(wait_for_leader());
+}
+
 /* The node whose data vanished refuses to start, and no second cluster comes of it. */
 static void wiped_voter_does_not_come_back(void **state)
 {
@@ -344,6 +392,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test_setup_teardown(killed_leaders_lose_nothing, setup, teardown),
 	        cmocka_unit_test_setup_teardown(minority_acknowledges_nothing, setup, teardown),
+	        cmocka_unit_test_setup_teardown(clean_stop_hands_the_leadership_over, setup, teardown),
 	        cmocka_unit_test_setup_teardown(wiped_voter_does_not_come_back, setup, teardown),
 	};
 
