@@ -73,7 +73,7 @@ def test_down_cleans_up_after_an_up_that_failed(tmp_path):
     broken = tmp_path / "bin"
     broken.mkdir()
     for name in ("mhad", "mha-shell"):
-        (broken / name).write_text("#!/bin/sh\necho broken on purpose >&2\nexit 5\n")
+        (broken / name).write_text("#!/bin/sh\necho broken on purpose >&2\nexit 2\n")
         (broken / name).chmod(0o755)
     lab = Lab(nodes=1, engine="none")
     failed = lab.run("up", "--nodes", "1", "--engine", "none", check=False, env=dict(os.environ, MHA_BIN=str(broken)))
