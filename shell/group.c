@@ -236,21 +236,13 @@ static void print_done(struct shell *sh, const char *group, const json_t *reply)
 	}
 }
 
-static int post(struct shell *sh, const char *name, const char *verb, json_t *body, json_t **ret, struct err *e)
-{
-	char path[128];
-	struct api_call c = {.path = path, .body = body, .timeout_ms = OPERATION_TIMEOUT_MS};
-
-	snprintf(path, sizeof path, "/v1/groups/%s/%s", name, verb);
-	if (sh->out.is_terminal)
-		shell_say("group %s: %s is under way; Ctrl-C stops waiting, not the operation", name, verb);
-	return api_call(sh, &c, ret, e);
-}
-
 static int change_primary(struct shell *sh, const struct options *o, const char *name, bool is_failover, struct err *e)
 {
+	const char *verb = is_failover ? "failover" : "switchover";
+	struct api_call c = {.timeout_ms = OPERATION_TIMEOUT_MS};
 	json_t *group, *body, *reply;
 	struct buf effect = {0};
+	char path[128];
 	int rc;
 
 	rc = get_group(sh, name, o->to, &group, e);
@@ -270,7 +262,12 @@ static int change_primary(struct shell *sh, const struct options *o, const char 
 		json_object_set_new(body, "to", json_string(o->to));
 	if (is_failover)
 		json_object_set_new(body, "force", json_boolean(o->force));
-	rc = post(sh, name, is_failover ? "failover" : "switchover", body, &reply, e);
+	if (sh->out.is_terminal)
+		shell_say("group %s: %s is under way; Ctrl-C stops waiting, not the operation", name, verb);
+	snprintf(path, sizeof path, "/v1/groups/%s/%s", name, verb);
+	c.path = path;
+	c.body = body;
+	rc = api_call(sh, &c, &reply, e);
 	json_decref(body);
 	if (rc != ERR_OK)
 		return rc;

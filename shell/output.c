@@ -210,6 +210,7 @@ static size_t last_width(const struct table *t, const struct out *o, const size_
 }
 
 struct row_layout {
+	const struct out *out;
 	enum table_style style;
 	const size_t *widths;
 	size_t indent;
@@ -218,24 +219,24 @@ struct row_layout {
 };
 
 /* One cell. is_end: nothing follows on this line. */
-static void print_cell(const struct table *t, const struct out *o, const struct row_layout *l, size_t c, const char *text,
-                       bool is_end)
+static void print_cell(const struct table *t, const struct row_layout *l, size_t c, const char *text, bool is_end)
 {
 	size_t fill = l->widths[c] - text_width(text);
+	FILE *f = l->out->stream;
 
 	if (l->style == TABLE_RULED)
-		fputc(' ', o->stream);
+		fputc(' ', f);
 	if (t->is_number[c])
-		pad(o->stream, fill);
+		pad(f, fill);
 	if (c + 1 == t->column_count && !t->is_number[c] && l->style == TABLE_PLAIN)
-		print_wrapped(o->stream, text, l->wrap, l->start);
+		print_wrapped(f, text, l->wrap, l->start);
 	else
-		fputs(text, o->stream);
+		fputs(text, f);
 	if (is_end)
 		return;
 	if (!t->is_number[c])
-		pad(o->stream, fill);
-	fputs(l->style == TABLE_RULED ? " |" : "  ", o->stream);
+		pad(f, fill);
+	fputs(l->style == TABLE_RULED ? " |" : "  ", f);
 }
 
 /* How many cells of a row are printed: plain tables leave out empty ones at the end, and with them blanks that nobody sees. */
@@ -248,8 +249,9 @@ static size_t used_cells(const struct table *t, const struct row_layout *l, char
 	return n;
 }
 
-static void print_row(const struct table *t, const struct out *o, const struct row_layout *l, size_t first_cell)
+static void print_row(const struct table *t, const struct row_layout *l, size_t first_cell)
 {
+	const struct out *o = l->out;
 	size_t c, count = used_cells(t, l, t->cells + first_cell);
 	struct buf b = {0};
 	enum cell_colour colour;
@@ -259,7 +261,7 @@ static void print_row(const struct table *t, const struct out *o, const struct r
 		colour = o->has_colour ? t->colours[first_cell + c] : COLOUR_NONE;
 		if (colour != COLOUR_NONE)
 			fputs(out_sgr(colour), o->stream);
-		print_cell(t, o, l, c, cell_text(&b, t->cells[first_cell + c], l->style), c + 1 == count);
+		print_cell(t, l, c, cell_text(&b, t->cells[first_cell + c], l->style), c + 1 == count);
 		if (colour != COLOUR_NONE)
 			fputs(SGR_RESET, o->stream);
 	}
@@ -267,8 +269,9 @@ static void print_row(const struct table *t, const struct out *o, const struct r
 	buf_done(&b);
 }
 
-static void print_titles(const struct table *t, const struct out *o, const struct row_layout *l)
+static void print_titles(const struct table *t, const struct row_layout *l)
 {
+	const struct out *o = l->out;
 	size_t c, i, count = used_cells(t, l, t->titles);
 	struct buf b = {0};
 	char *p;
@@ -280,7 +283,7 @@ static void print_titles(const struct table *t, const struct out *o, const struc
 		cell_text(&b, t->titles[c], l->style);
 		for (p = b.data; l->style == TABLE_PLAIN && p != NULL && *p != '\0'; p++)
 			*p = *p == '_' ? ' ' : (char)toupper((unsigned char)*p);
-		print_cell(t, o, l, c, b.data != NULL ? b.data : "", c + 1 == count);
+		print_cell(t, l, c, b.data != NULL ? b.data : "", c + 1 == count);
 	}
 	fputs(o->has_colour ? SGR_RESET "\n" : "\n", o->stream);
 	buf_done(&b);
@@ -293,7 +296,7 @@ static void print_titles(const struct table *t, const struct out *o, const struc
 	}
 }
 
-static void print_table(const struct table *t, const struct out *o, const struct row_layout *wanted, bool with_titles)
+static void print_table(const struct table *t, const struct row_layout *wanted, bool with_titles)
 {
 	struct row_layout l = *wanted;
 	size_t *widths, c, row;
@@ -305,22 +308,22 @@ static void print_table(const struct table *t, const struct out *o, const struct
 	l.start = l.indent;
 	for (c = 0; c + 1 < t->column_count; c++)
 		l.start += widths[c] + 2;
-	l.wrap = l.style == TABLE_PLAIN ? last_width(t, o, widths, l.start) : 0;
+	l.wrap = l.style == TABLE_PLAIN ? last_width(t, l.out, widths, l.start) : 0;
 	if (with_titles)
-		print_titles(t, o, &l);
+		print_titles(t, &l);
 	for (row = 0; row < table_rows(t); row++)
-		print_row(t, o, &l, row * t->column_count);
+		print_row(t, &l, row * t->column_count);
 	free(widths);
 }
 
 void table_print(const struct table *t, const struct out *o, enum table_style style, size_t indent)
 {
-	print_table(t, o, &(struct row_layout){.style = style, .indent = indent}, true);
+	print_table(t, &(struct row_layout){.out = o, .style = style, .indent = indent}, true);
 }
 
 void table_print_rows(const struct table *t, const struct out *o, enum table_style style, size_t indent)
 {
-	print_table(t, o, &(struct row_layout){.style = style, .indent = indent}, false);
+	print_table(t, &(struct row_layout){.out = o, .style = style, .indent = indent}, false);
 }
 
 static void print_csv_field(FILE *f, const char *s)
