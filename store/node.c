@@ -4,6 +4,7 @@
 #include "store/dq.h"
 #include "store/node_disk.h"
 #include "store/node_dqlite.h"
+#include "store/node_hint.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct node {
 	char local[DQLITE_LOCAL_CAP];
 	struct node_dqlite *dqlite; /* NULL: not initialised or joined */
 	struct poll *poll;
+	struct node_hint *hint;
 	struct node_leader leader;
 	struct listener listeners[LISTENERS_MAX];
 	unsigned listener_count;
@@ -76,14 +78,19 @@ static void note_membership(struct node *n)
 static void answer_cb(void *arg, const struct dq_result *r)
 {
 	struct poll *p = arg;
+	uint64_t id = 0;
+	const char *address = "";
 
 	p->is_asking = false;
 	if (p->node == NULL)
 		return;
-	if (r->code == 0 && r->row_count == 1 && r->values[0].u.i != 0)
-		set_leader(p->node, (uint64_t)r->values[0].u.i, r->values[1].u.s.data);
-	else
-		set_leader(p->node, 0, "");
+	if (r->code == 0 && r->row_count == 1) {
+		id = (uint64_t)r->values[0].u.i;
+		address = r->values[1].u.s.data;
+		if (id == 0)
+			id = node_hint_poll(p->node->hint, &address);
+	}
+	set_leader(p->node, id, id != 0 ? address : "");
 }
 
 static void poll_cb(uv_timer_t *timer)
@@ -150,6 +157,7 @@ static int start_dqlite(struct node *n, struct err *e)
 	if (rc != 0)
 		return rc;
 	n->poll = poll_new(n);
+	n->hint = node_hint_new(n->loop, n->disk.config, n->local, id->id);
 	log_info("store", "node %llu of cluster \"%s\" at %s, profile %s", (unsigned long long)id->id, id->cluster, id->address,
 	         id->profile);
 	return 0;
@@ -183,6 +191,7 @@ void node_stop(struct node *n)
 	if (n == NULL)
 		return;
 	poll_close(n->poll);
+	node_hint_close(n->hint);
 	node_dqlite_stop(n->dqlite);
 	node_disk_close(&n->disk);
 	free(n);
@@ -318,4 +327,14 @@ void node_on_leader_change(struct node *n, void (*cb)(void *arg, const struct no
 	if (n->listener_count == LISTENERS_MAX)
 		abort(); /* a bug: the listeners are few and known */
 	n->listeners[n->listener_count++] = (struct listener){cb, arg};
+}
+
+void node_forget_leader_change(struct node *n, const void *arg)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n->listener_count; i++)
+		if (n->listeners[i].arg != arg)
+			n->listeners[kept++] = n->listeners[i];
+	n->listener_count = kept;
 }

@@ -36,8 +36,8 @@ const char *node_cluster_uuid(const struct node *n);  /* "" before init */
 const char *node_profile(const struct node *n);       /* "" before init */
 const char *node_name(const struct node *n);
 
-/* Leadership, from polling LEADER every 50 ms: id 0 when unknown. on_change is called on the loop after every change, with a
- * stable order. */
+/* Leadership, from polling LEADER every 50 ms (a node that is no voter hears of it from the others): id 0 when unknown.
+ * on_change is called on the loop after every change, with a stable order. */
 struct node_leader {
 	uint64_t id;
 	char address[64];
@@ -46,5 +46,6 @@ struct node_leader {
 };
 const struct node_leader *node_leader(const struct node *n);
 void node_on_leader_change(struct node *n, void (*cb)(void *arg, const struct node_leader *l), void *arg);
+void node_forget_leader_change(struct node *n, const void *arg); /* every listener with this arg */
 
 #endif

@@ -1,6 +1,9 @@
 #include "store/frontend/statement.h"
 
 #include "core/base/str.h"
+#include "store/frontend/local.h"
+#include "store/frontend/set.h"
+#include "store/frontend/types.h"
 #include "store/guard.h"
 
 #include <ctype.h>
@@ -8,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const struct {
 	const char *word;
@@ -223,6 +227,37 @@ static int wrap(struct shadow *sh, struct statement *st, struct sqlerr *e)
 	return ERR_OK;
 }
 
+/* --- statements of the session --- */
+
+void statement_set_columns(struct statement *st, const char *const *names, size_t count)
+{
+	size_t i;
+
+	shadow_info_done(&st->info);
+	st->info.columns = mem_alloc(count * sizeof(*st->info.columns));
+	st->info.column_count = count;
+	for (i = 0; i < count; i++) {
+		st->info.columns[i].name = mem_strdup(names[i]);
+		st->info.columns[i].oid = OID_TEXT;
+	}
+}
+
+/* SHOW of a setting is one column of its name; SHOW ALL two; of SHOW mha.x only the answer tells. */
+static void describe_show(struct statement *st)
+{
+	static const char *const all[] = {"name", "setting"};
+	char name[64];
+	const char *names[1] = {name};
+
+	if (local_is_admin_show(st->sql, name, sizeof(name)))
+		return;
+	set_shown_name(st->sql, name, sizeof(name));
+	if (strcasecmp(name, "all") == 0)
+		statement_set_columns(st, all, 2);
+	else
+		statement_set_columns(st, names, 1);
+}
+
 /* --- reading --- */
 
 static char *copy_text(const char *s, size_t len)
@@ -272,6 +307,8 @@ int statement_read(struct shadow *sh, const char *sql, size_t len, struct statem
 		st.sql = copy_text(first.at, (size_t)(stop - first.at));
 		st.size = (size_t)(stop - sql) + (stop < end ? 1 : 0);
 		str_copy(st.tag, sizeof(st.tag), tag);
+		if (st.kind == STATEMENT_SHOW)
+			describe_show(&st);
 	}
 	*ret = st;
 	return ERR_OK;

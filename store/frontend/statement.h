@@ -49,7 +49,10 @@ void statement_done(struct statement *st);
 /* True when more than white space, comments and ';' follows. */
 bool statement_follows(const char *sql, size_t len);
 
-bool statement_returns_rows(const struct statement *st); /* of STATEMENT_SQL */
+bool statement_returns_rows(const struct statement *st);
+
+/* Columns of type text for a statement that the session answers itself. */
+void statement_set_columns(struct statement *st, const char *const *names, size_t count);
 
 /* The command tag: "INSERT 0 3", "SELECT 2", "CREATE TABLE". */
 void statement_format_tag(const struct statement *st, uint64_t count, char *dst, size_t cap);
