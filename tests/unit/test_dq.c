@@ -560,6 +560,44 @@ static void nobody_at_the_address_is_told_within_the_deadline(void **state)
 	dq_close(tcp, NULL, NULL);
 }
 
+/* --- a second node --- */
+
+static bool knows_the_leader(void *arg)
+{
+	const struct node_leader *l = node_leader(arg);
+
+	return l->id == node_id(t.node) && strcmp(l->address, node_raft_address(t.node)) == 0 && !l->is_self;
+}
+
+static void standby_learns_the_leader_from_the_others(void **state)
+{
+	struct config_node nodes[] = {{.name = "n2", .address = "127.0.0.2", .raft_port = fixture_port(2)},
+	                              {.name = NODE_NAME, .address = "127.0.0.1", .raft_port = fixture_port(0)}};
+	const char *args[2];
+	struct config second;
+	struct node *n = NULL;
+	struct err e = ERR_INIT;
+	char id[24];
+
+	(void)state;
+	fixture_config(&second, "n2", "127.0.0.2", fixture_port(2), t.dir);
+	second.nodes = nodes;
+	second.nodes_count = 2;
+	assert_int_equal(node_start(&t.loop, &second, &n, &e), 0);
+	assert_int_equal(node_join(n, FIXTURE_UUID, "fast", &e), 0);
+	snprintf(id, sizeof id, "%llu", (unsigned long long)node_id(n));
+	args[0] = id;
+	args[1] = node_raft_address(n);
+	assert_int_equal(call("mha_add", args, 2)->code, 0);
+	args[1] = "standby";
+	assert_int_equal(call("mha_assign", args, 2)->code, 0);
+	assert_int_equal(show("members")->rows, 2);
+	assert_true(fixture_wait(&t.loop, knows_the_leader, n, 20000));
+	node_stop(n);
+	uv_run(&t.loop, UV_RUN_NOWAIT);
+	fixture_config_done(&second);
+}
+
 /* --- migrations --- */
 
 struct migrated {
@@ -675,6 +713,7 @@ int main(void)
 	        MEMBER(data_survives_a_restart),
 	        MEMBER(network_front_serves_the_same_node),
 	        MEMBER(nobody_at_the_address_is_told_within_the_deadline),
+	        MEMBER(standby_learns_the_leader_from_the_others),
 	        MEMBER(failing_migration_leaves_nothing_behind),
 	        MEMBER(newer_store_is_refused),
 	        FRESH(lease_counts_only_while_leader),
