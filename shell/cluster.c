@@ -78,6 +78,25 @@ static void print_nodes(const struct out *o, const json_t *status)
 	table_done(&t);
 }
 
+/* What an instance complains about, below the table, which has no room for sentences. */
+static void print_errors(const struct out *o, const json_t *group)
+{
+	const json_t *instance;
+	const char *error, *node;
+	char text[32], name[32], prefix[64];
+	size_t i;
+
+	json_array_foreach(json_object_get(group, "instances"), i, instance)
+	{
+		error = api_text(instance, "error", text);
+		node = api_text(instance, "node", name);
+		if (error == NULL || node == NULL)
+			continue;
+		snprintf(prefix, sizeof prefix, "  %.40s: ", node);
+		out_wrapped(o, prefix, error);
+	}
+}
+
 static void print_group(const struct out *o, const json_t *group)
 {
 	char name[32], engine[32], state[32], primary[32], durability[32], reason[32];
@@ -100,6 +119,7 @@ static void print_group(const struct out *o, const json_t *group)
 	if (table_rows(&t) > 0)
 		table_print(&t, o, TABLE_PLAIN, 2);
 	table_done(&t);
+	print_errors(o, group);
 }
 
 static void print_status(const struct out *o, const json_t *status)

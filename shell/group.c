@@ -14,18 +14,28 @@
 #define OPERATION_TIMEOUT_MS 180000
 #define QUICK_TIMEOUT_MS     15000
 
-static const char *operation_text(const json_t *group, char *buf, size_t cap)
+/* "9: failover to n2, promoting, 3 s", as far as it is told; NULL when nothing is in progress. b is cleared first. */
+static const char *operation_text(const json_t *group, struct buf *b)
 {
 	const json_t *op = json_object_get(group, "operation");
-	char kind[32], phase[32], to[32];
-	const char *what = api_text(op, "kind", kind), *where = api_text(op, "phase", phase), *target = api_text(op, "to", to);
+	int64_t seconds = api_int(op, "seconds", -1);
+	const char *word;
+	char text[32];
 
-	if (what == NULL)
+	buf_clear(b);
+	word = api_text(op, "kind", text);
+	if (word == NULL)
 		return NULL;
-	snprintf(buf, cap, "%" PRId64 ": %s%s%s%s%s, %" PRId64 " s", api_int(op, "id", 0), what, target != NULL ? " to " : "",
-	         target != NULL ? target : "", where != NULL ? ", " : "", where != NULL ? where : "",
-	         api_int(op, "seconds", 0));
-	return buf;
+	buf_printf(b, "%" PRId64 ": %s", api_int(op, "id", 0), word);
+	word = api_text(op, "to", text);
+	if (word != NULL)
+		buf_printf(b, " to %s", word);
+	word = api_text(op, "phase", text);
+	if (word != NULL)
+		buf_printf(b, ", %s", word);
+	if (seconds >= 0)
+		buf_printf(b, ", %" PRId64 " s", seconds);
+	return b->data;
 }
 
 static void fill_list(struct table *t, const json_t *groups)
@@ -33,7 +43,8 @@ static void fill_list(struct table *t, const json_t *groups)
 	static const char *const titles[] = {"group", "engine",     "state",  "primary",
 	                                     "epoch", "durability", "paused", "operation"};
 	const json_t *group;
-	char text[32], operation[128];
+	struct buf operation = {0};
+	char text[32];
 	size_t i, k;
 
 	for (k = 0; k < sizeof titles / sizeof titles[0]; k++)
@@ -47,8 +58,9 @@ static void fill_list(struct table *t, const json_t *groups)
 		table_cell(t, api_text(group, "epoch", text));
 		table_cell(t, api_text(group, "durability", text));
 		table_cell_coloured(t, api_text(group, "paused", text), api_bool(group, "paused") ? COLOUR_WARN : COLOUR_NONE);
-		table_cell(t, operation_text(group, operation, sizeof operation));
+		table_cell(t, operation_text(group, &operation));
 	}
+	buf_done(&operation);
 }
 
 static void print_list(const struct out *o, const json_t *groups)

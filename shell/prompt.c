@@ -31,27 +31,31 @@ struct prompt {
 	struct buf text;
 };
 
-/* Everything where it should be? */
-static bool is_healthy(const json_t *status)
+/* Are all objects of an array in this state? */
+static bool are_all(const json_t *array, const char *wanted)
 {
 	const json_t *object;
 	const char *state;
 	char text[32];
 	size_t i;
 
-	json_array_foreach(json_object_get(status, "nodes"), i, object)
+	json_array_foreach(array, i, object)
 	{
 		state = api_text(object, "state", text);
-		if (state == NULL || strcmp(state, "online") != 0)
-			return false;
-	}
-	json_array_foreach(json_object_get(status, "groups"), i, object)
-	{
-		state = api_text(object, "state", text);
-		if (state == NULL || strcmp(state, "steady") != 0)
+		if (state == NULL || strcmp(state, wanted) != 0)
 			return false;
 	}
 	return true;
+}
+
+/* Everything where it should be? */
+static bool is_healthy(const json_t *status)
+{
+	const json_t *groups = json_object_get(status, "groups"), *group;
+	size_t i;
+
+	json_array_foreach(groups, i, group) if (!are_all(json_object_get(group, "instances"), "running")) return false;
+	return are_all(json_object_get(status, "nodes"), "online") && are_all(groups, "steady");
 }
 
 void prompt_text(struct buf *b, const json_t *status, bool in_transaction)

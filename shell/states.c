@@ -9,9 +9,9 @@ static const struct {
 	const char *state;
 	enum cell_colour colour;
 } colours[] = {
-        {"online", COLOUR_GOOD}, {"running", COLOUR_GOOD}, {"steady", COLOUR_GOOD}, {"streaming", COLOUR_GOOD},
-        {"offline", COLOUR_BAD}, {"down", COLOUR_BAD},     {"failed", COLOUR_BAD},  {"blocked", COLOUR_BAD},
-        {"absent", COLOUR_BAD},  {"stopped", COLOUR_BAD},
+        {"online", COLOUR_GOOD}, {"running", COLOUR_GOOD}, {"steady", COLOUR_GOOD},     {"streaming", COLOUR_GOOD},
+        {"offline", COLOUR_BAD}, {"down", COLOUR_BAD},     {"failed", COLOUR_BAD},      {"blocked", COLOUR_BAD},
+        {"absent", COLOUR_BAD},  {"stopped", COLOUR_BAD},  {"unreachable", COLOUR_BAD},
 };
 
 enum cell_colour states_colour(const char *state)

@@ -81,6 +81,7 @@ def test_status_as_json_is_exactly_the_object_of_the_api(node):
 
 def test_status_as_a_table_fits_100_columns(node):
     node.status["groups"][0]["reason"] = "n2 is being rebuilt"
+    node.status["groups"][0]["instances"][1]["error"] = "pg_basebackup: disk full"
     done = at(node, "cluster", "status")
     lines = done.stdout.splitlines()
     assert lines[0] == "cluster lab: quorum, leader n1, generation 3"
@@ -88,6 +89,7 @@ def test_status_as_a_table_fits_100_columns(node):
     assert "10.77.0.100  group:main  n1" in lines
     assert "group main: postgresql, steady, primary n1, epoch 1, sync" in lines
     assert "  reason: n2 is being rebuilt" in lines
+    assert lines[-1] == "  n2: pg_basebackup: disk full"
     assert "  n2        replica  running  0/3000148  1.5 kB  yes" in lines
     assert max(map(len, lines)) <= 100
     assert "\033" not in done.stdout

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <string.h>
+
 static void prompt_is(json_t *status, bool in_transaction, const char *expected)
 {
 	struct buf b = {0};
@@ -19,12 +21,15 @@ static void prompt_is(json_t *status, bool in_transaction, const char *expected)
 
 static json_t *make_status(bool quorum, const char *leader, const char *node_state, const char *group_state)
 {
-	return json_pack("{s:s,s:b,s:s?,s:[{s:s}],s:[{s:s}]}", "cluster", "lab", "quorum", (int)quorum, "leader", leader,
-	                 "nodes", "state", node_state, "groups", "state", group_state);
+	return json_pack("{s:s,s:b,s:s?,s:[{s:s}],s:[{s:s,s:[{s:s}]}]}", "cluster", "lab", "quorum", (int)quorum, "leader",
+	                 leader, "nodes", "state", node_state, "groups", "state", group_state, "instances", "state",
+	                 strcmp(group_state, "steady") == 0 ? "running" : "stopped");
 }
 
 static void the_prompt_says_who_leads_and_whether_all_is_well(void **state)
 {
+	json_t *status;
+
 	(void)state;
 	prompt_is(make_status(true, "n1", "online", "steady"), false, "lab[leader:n1 ok]> ");
 	prompt_is(make_status(true, "n1", "online", "steady"), true, "lab[leader:n1 ok]*> ");
@@ -32,6 +37,11 @@ static void the_prompt_says_who_leads_and_whether_all_is_well(void **state)
 	prompt_is(make_status(true, "n1", "online", "promoting"), false, "lab[leader:n1 degraded]> ");
 	prompt_is(make_status(false, "n1", "online", "steady"), false, "lab[no quorum]> ");
 	prompt_is(make_status(true, NULL, "online", "steady"), false, "lab[no quorum]> ");
+	status = make_status(true, "n1", "online", "steady");
+	json_object_set_new(json_array_get(json_object_get(json_array_get(json_object_get(status, "groups"), 0), "instances"),
+	                                   0),
+	                    "state", json_string("not receiving"));
+	prompt_is(status, false, "lab[leader:n1 degraded]> ");
 	prompt_is(NULL, false, "mha[no answer]> ");
 }
 
