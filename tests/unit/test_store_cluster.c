@@ -324,6 +324,31 @@ static void killed_leaders_lose_nothing(void **state)
 	assert_true(best_ms < ELECTION_GOAL_MS);
 }
 
+static void clients_outlive_a_leadership_that_leaves_and_returns(void **state)
+{
+	struct member *a = wait_for_leader(), *b = a == &t.nodes[1] ? &t.nodes[2] : &t.nodes[1];
+	struct dq *in_tx = dq_new(&t.loop, a->address, "config");
+	struct dq *early = dq_new(&t.loop, b->address, "config");
+
+	(void)state;
+	assert_int_equal(fixture_exec(&t.loop, a->sql, "CREATE TABLE w (i INTEGER PRIMARY KEY)", &t.answer), 0);
+	assert_int_equal(fixture_exec(&t.loop, early, "INSERT INTO w VALUES (1)", &t.answer), DQ_NOT_LEADER);
+	assert_int_equal(fixture_exec(&t.loop, in_tx, "BEGIN IMMEDIATE", &t.answer), 0);
+	assert_int_equal(fixture_exec(&t.loop, in_tx, "INSERT INTO w VALUES (2)", &t.answer), 0);
+	transfer_to(b);
+	assert_int_equal(fixture_exec(&t.loop, a->sql, "INSERT INTO w VALUES (3)", &t.answer), DQ_NOT_LEADER);
+	assert_int_equal(fixture_exec(&t.loop, early, "INSERT INTO w VALUES (4)", &t.answer), 0);
+	transfer_to(a);
+	assert_int_equal(fixture_exec(&t.loop, a->sql, "INSERT INTO w VALUES (5)", &t.answer), 0);
+	/* The transaction ended with the first leadership: its next statement must not run outside it. */
+	assert_int_not_equal(fixture_exec(&t.loop, in_tx, "INSERT INTO w VALUES (6)", &t.answer), 0);
+	assert_int_equal(fixture_query(&t.loop, a->sql, "SELECT group_concat(i) FROM w", &t.answer), 0);
+	assert_string_equal(t.answer.cells[0], "4,5");
+	assert_int_equal(fixture_exec(&t.loop, in_tx, "INSERT INTO w VALUES (7)", &t.answer), 0);
+	dq_close(in_tx, NULL, NULL);
+	dq_close(early, NULL, NULL);
+}
+
 static void minority_acknowledges_nothing(void **state)
 {
 	struct member *leader = wait_for_leader();
@@ -391,6 +416,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test_setup_teardown(killed_leaders_lose_nothing, setup, teardown),
+	        cmocka_unit_test_setup_teardown(clients_outlive_a_leadership_that_leaves_and_returns, setup, teardown),
 	        cmocka_unit_test_setup_teardown(minority_acknowledges_nothing, setup, teardown),
 	        cmocka_unit_test_setup_teardown(clean_stop_hands_the_leadership_over, setup, teardown),
 	        cmocka_unit_test_setup_teardown(wiped_voter_does_not_come_back, setup, teardown),
