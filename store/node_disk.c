@@ -17,7 +17,8 @@
 
 /* --- files --- */
 
-static int make_dir(const char *path, struct err *e)
+/* is_writable: it is ours to write in; state_dir itself belongs to the supervisor. */
+static int make_dir(const char *path, bool is_writable, struct err *e)
 {
 	struct stat st;
 
@@ -27,7 +28,7 @@ static int make_dir(const char *path, struct err *e)
 		return err_sys(e, errno, "cannot look at %s", path);
 	if (!S_ISDIR(st.st_mode))
 		return err_set(e, ERR_IO, "%s is not a directory: move it away (see state_dir in node.yaml)", path);
-	if (access(path, R_OK | W_OK | X_OK) != 0)
+	if (access(path, is_writable ? R_OK | W_OK | X_OK : X_OK) != 0)
 		return err_sys(e, errno, "%s cannot be used by user id %u: give it to that user", path, (unsigned)geteuid());
 	return 0;
 }
@@ -183,15 +184,15 @@ int node_disk_open(struct node_disk *d, const struct config *c, struct err *e)
 		return err_set(e, ERR_INVAL, "state_dir %s is too long", c->state_dir);
 	snprintf(d->data_dir, sizeof d->data_dir, "%s/raft", d->dir);
 	snprintf(d->identity_path, sizeof d->identity_path, "%s/node.json", d->dir);
-	rc = make_dir(c->state_dir, e);
+	rc = make_dir(c->state_dir, false, e);
 	if (rc == 0)
-		rc = make_dir(d->dir, e);
+		rc = make_dir(d->dir, true, e);
 	if (rc == 0)
 		rc = lock_dir(d, e);
 	if (rc == 0)
 		rc = read_identity(d, e);
 	if (rc == 0)
-		rc = make_dir(d->data_dir, e);
+		rc = make_dir(d->data_dir, true, e);
 	return rc;
 }
 
