@@ -244,7 +244,7 @@ int node_disk_bootstrap(struct node_disk *d, struct err *e)
 	snprintf(beside, sizeof beside, "%s/raft.new", d->dir);
 	rc = remove_dir(beside, e);
 	if (rc == 0)
-		rc = make_dir(beside, e);
+		rc = make_dir(beside, true, e);
 	if (rc == 0)
 		rc = node_dqlite_bootstrap(&p, e);
 	if (rc == 0)
