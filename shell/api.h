@@ -10,7 +10,8 @@
 
 struct shell;
 
-#define API_READ_TIMEOUT_MS 10000
+/* For what mhad answers from memory: a node that takes longer is frozen, and another one is asked. */
+#define API_READ_TIMEOUT_MS 3000
 
 struct api_call {
 	const char *path;

@@ -11,6 +11,7 @@
 
 #define LONG_POLL_SECONDS 25
 #define RETRY_SECONDS     1
+#define READ_TIMEOUT_MS   10000 /* events are read from the store, which may have to wait for its lease */
 
 static enum cell_colour colour_of_severity(const char *severity)
 {
@@ -94,7 +95,7 @@ static int64_t last_id(const json_t *reply, int64_t before)
 static int follow(struct shell *sh, const struct options *o, int64_t last, struct err *e)
 {
 	char path[128];
-	struct api_call c = {.path = path, .timeout_ms = LONG_POLL_SECONDS * 1000 + API_READ_TIMEOUT_MS};
+	struct api_call c = {.path = path, .timeout_ms = LONG_POLL_SECONDS * 1000 + READ_TIMEOUT_MS};
 	bool is_lost = false;
 	json_t *reply;
 	int rc;
@@ -126,6 +127,7 @@ static int follow(struct shell *sh, const struct options *o, int64_t last, struc
 int cluster_events(struct shell *sh, const struct options *o, const char *const *args, struct err *e)
 {
 	char path[96];
+	struct api_call c = {.path = path, .timeout_ms = READ_TIMEOUT_MS};
 	json_t *reply;
 	int64_t last;
 	int rc;
@@ -135,7 +137,7 @@ int cluster_events(struct shell *sh, const struct options *o, const char *const 
 		snprintf(path, sizeof path, "/v1/events?after=%" PRIu64 "&limit=%u", o->after, o->limit);
 	else
 		snprintf(path, sizeof path, "/v1/events?limit=%u", o->limit);
-	rc = api_get(sh, path, &reply, e);
+	rc = api_call(sh, &c, &reply, e);
 	if (rc != ERR_OK)
 		return rc;
 	print_events(sh, reply, true, o->follow);

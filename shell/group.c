@@ -131,7 +131,7 @@ static int refuse_name(const char *what, const char *name, const json_t *array, 
 	if (near != NULL)
 		rc = err_set(e, ERR_NOTFOUND, "there is no %s \"%s\": did you mean %s?", what, name, near);
 	else
-		rc = err_set(e, ERR_NOTFOUND, "there is no %s \"%s\": there is %s", what, name, n > 0 ? b.data : "none");
+		rc = err_set(e, ERR_NOTFOUND, "there is no %s \"%s\"; there is %s", what, name, n > 0 ? b.data : "none at all");
 	buf_done(&b);
 	return rc;
 }

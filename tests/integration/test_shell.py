@@ -204,6 +204,16 @@ def test_a_node_that_is_cut_off_is_passed_over_but_its_words_are_kept(node, othe
     assert (done.returncode, done.stderr.splitlines()[0]) == (4, "mha-shell: n1 hears nobody")
 
 
+def test_a_frozen_node_is_passed_over(node):
+    with socket.socket() as frozen:  # the kernel connects, nobody answers
+        frozen.bind(("127.0.0.1", 0))
+        frozen.listen()
+        url = "http://127.0.0.1:%d" % frozen.getsockname()[1]
+        assert run("--node", url + "," + node.url, "cluster", "status").returncode == 0
+        done = run("--node", url, "cluster", "status")
+        assert (done.returncode, "no answer within 3 s" in done.stderr) == (3, True)
+
+
 def test_a_redirect_is_followed_and_a_post_stays_a_post(node, other):
     node.redirect_to = other.url
     done = at(node, "-y", "group", "switchover", "main", "--to", "n2")
