@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEADLINE_MS    2000
+#define DEADLINE_MS    1000 /* a transfer takes some ms; without a quorum it never ends */
 #define CANDIDATES_MAX 16
 #define ROLE_VOTER     0
 

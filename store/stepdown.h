@@ -8,7 +8,7 @@
 
 #include <uv.h>
 
-/* Best effort within two seconds; nothing to do when this node does not lead. done comes once, from the loop. All borrowed
+/* Best effort within a second; nothing to do when this node does not lead. done comes once, from the loop. All borrowed
  * until then. */
 void stepdown_run(uv_loop_t *loop, const struct node *n, const struct config *c, void (*done)(void *arg), void *arg);
 
