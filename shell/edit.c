@@ -202,7 +202,7 @@ void edit_remember(struct edit *ed, const char *text)
 	if (ed->history == NULL)
 		return;
 	buf_puts(&one, text);
-	for (p = one.data; p != NULL && *p != '\0'; p++)
+	for (p = one.data; *p != '\0'; p++)
 		if (*p == '\n')
 			*p = ' ';
 	while (one.len > 0 && one.data[one.len - 1] == ' ')

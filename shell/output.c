@@ -348,6 +348,8 @@ void table_print_csv(const struct table *t, const struct out *o, bool with_title
 {
 	size_t i, c;
 
+	if (t->column_count == 0)
+		return;
 	for (c = 0; with_titles && c < t->column_count; c++) {
 		print_csv_field(o->stream, t->titles[c]);
 		fputc(c + 1 < t->column_count ? ',' : '\n', o->stream);

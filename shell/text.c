@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <wchar.h>
@@ -112,22 +113,25 @@ char *text_local_time(const char *iso, char *buf)
 {
 	struct tm utc, local;
 	const char *rest;
-	int ms = 0, used = 0;
+	char *end;
+	long ms = 0;
 	time_t t;
 	size_t n;
 
 	memset(&utc, 0, sizeof utc);
 	rest = strptime(iso, "%Y-%m-%dT%H:%M:%S", &utc);
-	if (rest != NULL && *rest == '.' && sscanf(rest, ".%3d%n", &ms, &used) == 1)
-		rest += used;
-	if (rest == NULL || strcmp(rest, "Z") != 0) {
+	if (rest != NULL && *rest == '.') {
+		ms = strtol(rest + 1, &end, 10);
+		rest = end;
+	}
+	if (rest == NULL || strcmp(rest, "Z") != 0 || ms < 0 || ms > 999) {
 		str_copy(buf, 40, iso);
 		return buf;
 	}
 	t = timegm(&utc);
 	localtime_r(&t, &local);
 	n = strftime(buf, 40, "%Y-%m-%d %H:%M:%S", &local);
-	snprintf(buf + n, 40 - n, ".%03d", ms);
+	snprintf(buf + n, 40 - n, ".%03ld", ms);
 	return buf;
 }
 
