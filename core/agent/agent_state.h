@@ -39,7 +39,9 @@ struct instance {
 	uint64_t detached_step; /* DETACH was answered for this step */
 	uint64_t checkpointed_step;
 	uint64_t created_epoch; /* CREATE was answered for this epoch */
+	bool is_sync_settled;   /* the verb that set the server's sync members has ended well: sync_since is theirs */
 	enum rejoin rejoin;
+	uint64_t rejoined_epoch; /* the primary's past up to this epoch was undone by a rewind or a clone */
 	int64_t not_receiving_since_ms; /* 0: receives, or need not */
 
 	int64_t lease_pushed_ms; /* deadline the guard was told last */

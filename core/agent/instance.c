@@ -121,8 +121,12 @@ static void verb_done(struct agent *a, struct instance *in)
 		in->checkpointed_step = in->verb_step;
 	else if (in->verb == DBD_CREATE)
 		in->created_epoch = in->order.epoch;
-	else if (in->verb == DBD_REWIND || in->verb == DBD_REBUILD)
+	else if (in->verb == DBD_REWIND || in->verb == DBD_REBUILD) {
 		in->rejoin = REJOIN_FOLLOW;
+		in->rejoined_epoch = in->report.promoted_epoch;
+	}
+	else if (in->verb == DBD_SYNC_SET || in->verb == DBD_PROMOTE)
+		in->is_sync_settled = true;
 	if (in->verb == DBD_FOLLOW || in->verb == DBD_REWIND || in->verb == DBD_REBUILD)
 		in->not_receiving_since_ms = a->now_ms;
 }
@@ -181,8 +185,9 @@ static void drive_sync_set(struct agent *a, struct instance *in, struct agent_up
 {
 	struct dbd_msg *m;
 
-	if (agent_parse_set(a, in->report.sync_members) == in->order.sync_members)
+	if (agent_parse_set(a, in->report.sync_members) == in->order.sync_members && (in->order.sync_members == 0 || in->is_sync_settled))
 		return;
+	in->is_sync_settled = false;
 	m = send_verb(a, in, DBD_SYNC_SET, u);
 	agent_format_set(a, in->order.sync_members, m->sync_members, sizeof m->sync_members);
 	m->sync_count = in->order.sync_members != 0 ? 1 : 0;
@@ -226,10 +231,13 @@ static void drive_primary(struct agent *a, struct instance *in, struct agent_upd
 		promote(a, in, u);
 }
 
-/* Its data was a primary's of an older epoch (a rewind or a clone ends that), so it may hold what nobody else has. */
+/* Its data was a primary's of an older epoch, so it may hold what nobody else has; unless it was rewound or cloned since, or
+ * receives from the new primary, which proves one history. */
 static bool needs_rewind(const struct instance *in)
 {
-	return in->report.promoted_epoch > 0 && in->report.promoted_epoch < in->order.epoch;
+	if (in->report.promoted_epoch == 0 || in->report.promoted_epoch >= in->order.epoch || in->report.promoted_epoch <= in->rejoined_epoch)
+		return false;
+	return !(in->report.process == DBD_PROC_RUNNING && in->report.is_receiving);
 }
 
 static void rejoin(struct agent *a, struct instance *in, enum rejoin way, struct agent_update *u)
@@ -405,7 +413,8 @@ void instance_report_fill(const struct agent *a, const struct instance *in, stru
 	r->epoch = in->epoch;
 	r->promoted_epoch = d->promoted_epoch;
 	r->step = in->is_ordered ? in->order.step : 0;
-	r->sync_since = d->sync_since;
+	/* The members show as soon as the setting is read; that every part of the server obeys it is known at the end of the verb only. */
+	r->sync_since = in->is_sync_settled ? d->sync_since : 0;
 	r->sync_members = agent_parse_set(a, d->sync_members);
 	str_copy(r->verb, sizeof r->verb, verb_name(in->verb));
 	str_copy(r->position_text, sizeof r->position_text, d->position_text);

@@ -164,6 +164,7 @@ void leadership_lost(struct control *c, const char *why)
 	if (was_active)
 		revoke_lease(c, generation, NODE_NONE);
 	c->retry_ms = 0;
+	leadership_tick(c); /* it may still lead: then it reads everything again and goes on */
 	control_arm(c);
 }
 
