@@ -47,7 +47,7 @@ def test_the_lab_comes_up_healthy_within_a_minute(nodes, arbiter, engine):
             assert sorted(i["node"] for i in group["instances"]) == lab.data_hosts
         write_and_count(lab)
     finally:
-        lab.down()
+        lab.run("down")
     assert namespaces(lab) == []
     assert not os.path.exists(lab.dir)
 
@@ -81,7 +81,7 @@ def test_down_cleans_up_after_an_up_that_failed(tmp_path):
     assert "broken on purpose" in failed.stderr
     lab.load_env()
     assert namespaces(lab)
-    lab.down()
+    lab.run("down")
     assert namespaces(lab) == []
     assert not os.path.exists(lab.dir)
 

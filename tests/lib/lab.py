@@ -45,6 +45,27 @@ def wait_for(what, condition, seconds=30.0, every=0.05):
         time.sleep(every)
 
 
+def incomplete(status):
+    """What a status lacks for the loss of a host to be survived, in words; "" for nothing."""
+    if not status.get("quorum"):
+        return "no quorum"
+    away = [n["name"] for n in status["nodes"] if n["state"] != "online"]
+    if away:
+        return "not online: " + ", ".join(away)
+    voting = [n["name"] for n in status["nodes"] if n["role"] in ("voter", "arbiter")]
+    wanted = (min(len(status["nodes"]), 5) - 1) // 2 * 2 + 1  # an odd number, five at the most
+    if len(voting) < wanted:
+        return "only %s vote; %d should" % (", ".join(voting), wanted)
+    for g in status["groups"]:
+        instances = ", ".join("%s is %s and %s" % (i["node"], i["role"], i["state"]) for i in g["instances"])
+        replicas = [i for i in g["instances"] if i["role"] == "replica" and i["state"] == "running"]
+        if g["state"] != "steady" or len(replicas) != len(g["instances"]) - 1:
+            return "group %s is %s (%s): %s" % (g["name"], g["state"], g["reason"], instances)
+        if g["durability"] == "sync" and replicas and not any(i["sync"] for i in replicas):
+            return "group %s has no synchronous replica: %s" % (g["name"], instances)
+    return ""
+
+
 class Lab:
     """A lab in a folder of its own. Use as a context manager: it is taken down whatever happens; after a failure its logs stay."""
 
@@ -176,21 +197,16 @@ class Lab:
         return wait_for("a steady group%s" % (" with another primary than %s" % not_this if not_this else ""), check, seconds, 0.2)
 
     def wait_redundant(self, seconds=90):
-        """Everything online, every instance running, one replica of a synchronous group in sync: ready for the next fault."""
-        def check():
+        """Everything online, every instance running, one replica of a synchronous group in sync: ready for the next fault. The status."""
+        end = time.monotonic() + seconds
+        while True:
             status = self.status()
-            if not status.get("quorum") or any(n["state"] != "online" for n in status["nodes"]):
-                return None
-            for g in status["groups"]:
-                if g["state"] != "steady" or any(i["state"] != "running" for i in g["instances"]):
-                    return None
-                replicas = [i for i in g["instances"] if i["role"] == "replica"]
-                if len(replicas) != len(g["instances"]) - 1:
-                    return None
-                if g["durability"] == "sync" and replicas and not any(i["sync"] for i in replicas):
-                    return None
-            return status
-        return wait_for("every node online and every instance running", check, seconds, 0.2)
+            why = incomplete(status)
+            if not why:
+                return status
+            if time.monotonic() > end:
+                raise Timeout("the cluster is not complete after %.0f s: %s" % (seconds, why))
+            time.sleep(0.2)
 
     def connect(self, host, port, via="client", timeout=5.0):
         """A TCP connection from one host to another one (or to an address). A socket stays in the namespace that it was made in."""

@@ -59,6 +59,8 @@ static void on_frame(void *arg, const char *peer, const char *json, size_t len)
 	n->frame = mem_alloc(len + 1);
 	memcpy(n->frame, json, len);
 	n->frame_len = len;
+	if (n->stop_at_frame)
+		fixture_stop(n);
 }
 
 static void on_up(void *arg, const char *peer)

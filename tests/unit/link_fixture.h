@@ -21,6 +21,7 @@ struct fixture_node {
 	char peer[40];    /* of the last event */
 	char *frame;      /* last one */
 	size_t frame_len;
+	bool stop_at_frame;
 	const char *refuse_with; /* NULL: every hello is welcome */
 	char hello[256];         /* last one seen */
 	/* HTTP: requests are held here until the test answers; or answered with an echo at once. */

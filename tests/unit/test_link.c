@@ -4,12 +4,15 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <setjmp.h>
@@ -365,6 +368,60 @@ static void first_frame_that_is_no_hello_closes_the_link(void **state)
 	buf_done(&b);
 }
 
+/* A listener that the kernel answers for and nobody serves: what a frozen process looks like. */
+static int listen_mute(const char *address, int backlog)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(fixture_port())};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+
+	inet_pton(AF_INET, address, &sa.sin_addr);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+	assert_int_equal(listen(fd, backlog), 0);
+	return fd;
+}
+
+static void mute_host_is_given_up_and_dialled_again(void **state)
+{
+	unsigned i, count = 2;
+	int64_t begun;
+
+	(void)state;
+	/* First one that takes connections and never speaks; then one whose queue is full, so that SYNs get lost. */
+	for (i = 0; i < 2; i++) {
+		int fd = listen_mute(addresses[1], i == 0 ? 16 : 0);
+
+		if (i == 0)
+			fixture_start(&nodes[0], &loop);
+		fixture_run_for(&loop, 2500);
+		assert_int_equal(nodes[0].ups, 0);
+		close(fd);
+	}
+	begun = clock_now_ms();
+	fixture_start(&nodes[1], &loop);
+	assert_true(fixture_run(&loop, all_linked, &count));
+	print_message("linked %d ms after the mute one had gone\n", (int)(clock_now_ms() - begun));
+	assert_int_equal(nodes[0].downs, 0);
+}
+
+static bool is_stopped(void *arg)
+{
+	return ((struct fixture_node *)arg)->hub == NULL;
+}
+
+static void hub_may_be_stopped_from_inside_a_handler(void **state)
+{
+	(void)state;
+	start_linked(2);
+	nodes[1].stop_at_frame = true;
+	assert_true(link_send(nodes[0].hub, "n2", "{}", 2));
+	assert_true(link_send(nodes[0].hub, "n2", "{}", 2));
+	assert_true(fixture_run(&loop, is_stopped, &nodes[1]));
+	assert_true(fixture_run(&loop, has_down, &nodes[0]));
+	assert_int_equal(nodes[1].frames, 1);
+	assert_int_equal(nodes[1].downs, 0);
+}
+
 static void taken_port_is_an_error_that_names_it(void **state)
 {
 	struct link_handlers h = {0};
@@ -425,6 +482,8 @@ int main(void)
 	        test(newer_link_of_a_peer_replaces_the_older),
 	        test(link_at_another_path_or_without_the_subprotocol_is_not_accepted),
 	        test(first_frame_that_is_no_hello_closes_the_link),
+	        test(mute_host_is_given_up_and_dialled_again),
+	        test(hub_may_be_stopped_from_inside_a_handler),
 	        test(taken_port_is_an_error_that_names_it),
 	        test(idle_links_cost_little),
 	};
