@@ -1,6 +1,7 @@
 #include "store/reader.h"
 
 #include "core/base/str.h"
+#include "store/interrupt.h"
 
 #include <stdlib.h>
 #include <sys/queue.h>
@@ -17,8 +18,9 @@ struct reader_job {
 	TAILQ_ENTRY(reader_job) link; /* in waiting, while conn is NULL */
 	struct reader *reader;
 	struct reader_conn *conn;
-	const char *sql;
-	const struct dq_value *params;
+	struct buf sql; /* marked */
+	uint64_t id;
+	const struct dq_value *params; /* borrowed until it is sent */
 	size_t param_count;
 	dq_cb cb; /* NULL: abandoned */
 	void *arg;
@@ -47,10 +49,15 @@ static void query_cb(void *arg, const struct dq_result *result)
 	}
 	if (j->cb != NULL)
 		j->cb(j->arg, result); /* may abandon j, when there is more to come */
-	if (is_last) {
-		free(j);
-		advance(c->reader);
-	}
+	if (!is_last)
+		return;
+	if (result->code == DQ_DISCONNECTED)
+		interrupt_request(j->id); /* nobody waits for what may still run */
+	else
+		interrupt_forget(j->id);
+	buf_done(&j->sql);
+	free(j);
+	advance(c->reader);
 }
 
 static void advance(struct reader *r)
@@ -64,7 +71,7 @@ static void advance(struct reader *r)
 		TAILQ_REMOVE(&r->waiting, j, link);
 		j->conn = &r->conns[i];
 		j->conn->job = j;
-		dq_query(j->conn->dq, j->sql, j->params, j->param_count, query_cb, j->conn);
+		dq_query(j->conn->dq, j->sql.data, j->params, j->param_count, query_cb, j->conn);
 	}
 }
 
@@ -73,7 +80,9 @@ struct reader_job *reader_run(struct reader *r, const char *sql, const struct dq
 	struct reader_job *j = mem_alloc(sizeof(*j));
 
 	j->reader = r;
-	j->sql = sql;
+	j->id = interrupt_next_id();
+	interrupt_put_mark(&j->sql, j->id);
+	buf_puts(&j->sql, sql);
 	j->params = params;
 	j->param_count = param_count;
 	j->cb = cb;
@@ -87,11 +96,17 @@ void reader_abandon(struct reader_job *j)
 {
 	j->cb = NULL;
 	if (j->conn != NULL) {
-		dq_reset(j->conn->dq); /* its last answer comes from there and frees it */
+		interrupt_request(j->id); /* its last answer comes soon and frees it */
 		return;
 	}
 	TAILQ_REMOVE(&j->reader->waiting, j, link);
+	buf_done(&j->sql);
 	free(j);
+}
+
+void reader_cancel(struct reader_job *j)
+{
+	interrupt_request(j->id);
 }
 
 struct reader *reader_new(uv_loop_t *loop, const char *address, const char *database)

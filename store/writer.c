@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/str.h"
+#include "store/interrupt.h"
 
 #include <assert.h>
 #include <sqlite3.h>
@@ -20,6 +21,7 @@ struct writer_unit {
 	struct writer *w;
 	bool is_tx, is_abandoned;
 	struct writer_stmt stmt; /* owns its memory */
+	uint64_t id;             /* of the statement that runs or will run */
 	dq_cb cb;
 	void *arg;
 	/* The answer, kept until the group's COMMIT (or the ROLLBACK behind a failed COMMIT) has ended. */
@@ -70,13 +72,33 @@ static struct writer_unit *unit_new(struct writer *w, dq_cb cb, void *arg)
 	return u;
 }
 
+/* The text with the mark that lets it be stopped. */
+static char *marked(struct writer_unit *u, const char *sql)
+{
+	struct buf text = {0};
+
+	u->id = interrupt_next_id();
+	interrupt_put_mark(&text, u->id);
+	buf_puts(&text, sql);
+	return text.data;
+}
+
+/* Its statement has got its answer. */
+static void note_answer(const struct writer_unit *u, const struct dq_result *r)
+{
+	if (r->code == DQ_DISCONNECTED)
+		interrupt_request(u->id); /* it may still run, holding the lock that the next writer needs */
+	else
+		interrupt_forget(u->id);
+}
+
 static void unit_copy_stmt(struct writer_unit *u, const struct writer_stmt *stmt)
 {
 	struct dq_value *params = mem_alloc(stmt->param_count * sizeof(*params));
 	size_t i;
 
 	u->stmt = *stmt;
-	u->stmt.sql = mem_strdup(stmt->sql);
+	u->stmt.sql = marked(u, stmt->sql);
 	for (i = 0; i < stmt->param_count; i++) {
 		params[i] = stmt->params[i];
 		if (params[i].type == DQ_TEXT || params[i].type == DQ_BLOB) {
@@ -175,6 +197,7 @@ static void single_cb(void *arg, const struct dq_result *r)
 	}
 	if (retry_when_busy(w, r, run_current))
 		return;
+	note_answer(u, r);
 	TAILQ_REMOVE(&w->group, u, link);
 	w->state = WRITER_IDLE;
 	unit_complete(u, r);
@@ -300,6 +323,7 @@ static void group_stmt_cb(void *arg, const struct dq_result *r)
 {
 	struct writer *w = arg;
 
+	note_answer(w->current, r);
 	if (is_connection_code(r->code)) {
 		group_lost(w);
 		return;
@@ -389,6 +413,8 @@ static void tx_run_cb(void *arg, const struct dq_result *r)
 	struct writer *w = arg;
 	struct writer_unit *u = w->tx;
 
+	if (r->is_last)
+		note_answer(u, r);
 	if (u->is_abandoned) {
 		if (r->is_last)
 			tx_rollback(w);
@@ -402,15 +428,17 @@ static void tx_run_cb(void *arg, const struct dq_result *r)
 void writer_run(struct writer_unit *u, const struct writer_stmt *stmt, dq_cb cb, void *arg)
 {
 	struct writer *w = u->w;
+	char *sql = marked(u, stmt->sql);
 
 	assert(w->tx == u && w->state == WRITER_TX_HELD);
 	u->cb = cb;
 	u->arg = arg;
 	w->state = WRITER_TX_RUN;
 	if (stmt->returns_rows)
-		dq_query(w->dq, stmt->sql, stmt->params, stmt->param_count, tx_run_cb, w);
+		dq_query(w->dq, sql, stmt->params, stmt->param_count, tx_run_cb, w);
 	else
-		dq_exec(w->dq, stmt->sql, stmt->params, stmt->param_count, tx_run_cb, w);
+		dq_exec(w->dq, sql, stmt->params, stmt->param_count, tx_run_cb, w);
+	free(sql); /* copied by then */
 }
 
 static void tx_commit(struct writer *w);
@@ -529,9 +557,19 @@ void writer_abandon(struct writer_unit *u)
 		unit_free(u);
 	} else if (u == w->tx && w->state == WRITER_TX_HELD) {
 		tx_rollback(w);
-	} else if (u == w->tx && w->state == WRITER_TX_RUN && !w->is_closing) {
-		dq_reset(w->dq); /* the statement may run for long; its last answer comes now and rolls back */
+	} else {
+		writer_cancel(u); /* what runs may run for long; its answer comes soon, and a transaction is rolled back then */
 	}
+}
+
+void writer_cancel(struct writer_unit *u)
+{
+	const struct writer *w = u->w;
+
+	if (u == w->tx && w->state == WRITER_TX_RUN)
+		interrupt_request(u->id);
+	else if ((w->state == WRITER_SINGLE || w->state == WRITER_GROUP) && w->current == u)
+		interrupt_request(u->id);
 }
 
 struct writer *writer_new(uv_loop_t *loop, const char *address, const char *database)

@@ -39,8 +39,11 @@ void writer_run(struct writer_unit *u, const struct writer_stmt *stmt, dq_cb cb,
 /* COMMIT or ROLLBACK. After the callback the unit is gone, whatever the code: a COMMIT that failed is rolled back before the slot passes on. */
 void writer_finish(struct writer_unit *u, bool is_commit, dq_cb cb, void *arg);
 
-/* Nobody waits for this unit any more: no callback of it comes after this. What has not begun never will; a transaction is rolled back;
- * an autocommit statement that runs is left to end. */
+/* Stop the statement that runs, if one does: its answer comes soon, with SQLITE_INTERRUPT if it did not end just before. */
+void writer_cancel(struct writer_unit *u);
+
+/* Nobody waits for this unit any more: no callback of it comes after this. What has not begun never will; what runs is stopped; a
+ * transaction is rolled back. */
 void writer_abandon(struct writer_unit *u);
 
 #endif

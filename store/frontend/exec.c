@@ -51,7 +51,11 @@ static void fail_code(struct session *s, const struct dq_result *r)
 {
 	struct sqlerr e = SQLERR_INIT;
 
-	sqlerr_from_code(&e, r->code, r->message);
+	/* dqlite words an interrupted statement as it likes. */
+	if (s->op.is_canceled)
+		sqlerr_set(&e, "57014", "canceling statement due to user request");
+	else
+		sqlerr_from_code(&e, r->code, r->message);
 	exec_finish(s, &e);
 }
 
@@ -457,10 +461,15 @@ void exec_start(struct session *s, const struct exec_input *in, void (*done)(str
 
 void exec_cancel(struct session *s)
 {
-	if (s->op.done == NULL || s->op.job == NULL || s->op.load != NULL || s->op.was_flushed)
+	if (s->op.done == NULL || s->op.load != NULL)
 		return;
-	drop_job(s);
-	fail(s, "57014", "canceling statement due to user request");
+	s->op.is_canceled = true;
+	if (s->op.job != NULL)
+		reader_cancel(s->op.job);
+	else if (s->op.unit != NULL)
+		writer_cancel(s->op.unit);
+	else if (s->has_slot)
+		writer_cancel(s->unit);
 }
 
 void exec_drop(struct session *s)

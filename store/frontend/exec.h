@@ -36,6 +36,7 @@ struct op {
 	size_t mark;       /* of in.sink, at the start: rows that must not be seen are cut off there */
 	bool is_accepted;  /* these rows may be shown */
 	bool was_flushed;  /* some of them have been */
+	bool is_canceled;
 	int64_t deadline_ms; /* of trying again */
 	struct sqlerr row_error; /* a row that could not be encoded, told when the statement has ended */
 	struct reader_job *job;
@@ -73,7 +74,7 @@ void exec_admit(struct session *s, unsigned needs, void (*admitted)(struct sessi
 void exec_try_again(struct session *s);
 bool exec_was_not_applied(const struct dq_result *r);
 
-/* A CancelRequest: a SELECT outside a transaction ends with 57014; anything else goes on. */
+/* A CancelRequest: the statement that runs in dqlite, if one does, ends with 57014. */
 void exec_cancel(struct session *s);
 
 /* Forget everything that is on its way (the session closes). */

@@ -7,6 +7,8 @@
 #include "store/frontend/notify.h"
 #include "store/frontend/relay.h"
 #include "store/frontend/session.h"
+#include "store/frontend/transaction.h"
+#include "store/interrupt.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +33,7 @@ static void leader_changed(void *arg, const struct node_leader *l)
 	for (s = TAILQ_FIRST(&f->sessions); s != NULL; s = next) {
 		next = TAILQ_NEXT(s, link);
 		relay_leader_changed(s);
+		transaction_leader_changed(s);
 	}
 }
 
@@ -63,6 +66,7 @@ int frontend_start(uv_loop_t *loop, const struct config *c, struct node *n, stru
 	f->admin = a;
 	TAILQ_INIT(&f->sessions);
 	TAILQ_INIT(&f->waiting);
+	interrupt_install();
 	rc = listener_start(f, &f->listener, e);
 	if (rc != ERR_OK) {
 		free(f);

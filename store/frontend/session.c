@@ -88,6 +88,8 @@ void session_close(struct session *s)
 
 void session_end(struct session *s, const struct sqlerr *e)
 {
+	bool is_asked = s->phase == SESSION_READY && s->is_busy;
+
 	if (s->phase >= SESSION_ENDING)
 		return;
 	if (s->op.done != NULL && s->op.in.sink == &s->out && s->out.len > s->op.mark)
@@ -96,6 +98,8 @@ void session_end(struct session *s, const struct sqlerr *e)
 	s->phase = SESSION_ENDING;
 	s->is_busy = true;
 	msg_put_error(&s->out, "FATAL", e);
+	if (is_asked) /* else libpq waits for it, meets the end of the stream, and keeps only "server closed the connection" */
+		msg_put_ready(&s->out, 'I');
 	session_timer_start(s, ENDING_MS, session_close);
 	session_flush(s);
 }
@@ -199,6 +203,7 @@ void session_fail(struct session *s, const struct sqlerr *e)
 		simple_abort(s);
 	else
 		s->is_skipping = true;
+	s->tx_is_lost = false; /* the transaction is over in either case */
 	s->tx = s->tx == TX_EXPLICIT ? TX_FAILED : s->tx == TX_IMPLICIT ? TX_NONE : s->tx;
 	if (can_roll_back && s->unit != NULL) {
 		s->is_busy = true;

@@ -67,6 +67,7 @@ struct session {
 	unsigned savepoints;
 	struct writer_unit *unit; /* the slot, held or asked for */
 	bool has_slot;
+	bool tx_is_lost; /* given up when the leadership changed; the client has not been told yet */
 	uint64_t tx_change; /* leadership under which the slot was got */
 
 	TAILQ_ENTRY(session) gate_link;

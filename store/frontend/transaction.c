@@ -44,12 +44,22 @@ void transaction_forget(struct session *s)
 
 bool exec_has_lost_tx(const struct session *s)
 {
-	return s->has_slot && s->tx_change != node_leader(s->f->node)->change_count;
+	return s->tx_is_lost || (s->has_slot && s->tx_change != node_leader(s->f->node)->change_count);
+}
+
+void transaction_leader_changed(struct session *s)
+{
+	if (s->is_busy || !exec_has_lost_tx(s))
+		return; /* what is under way gets its answer from dqlite */
+	transaction_forget(s);
+	session_timer_stop(s);
+	s->tx_is_lost = true;
 }
 
 void exec_lose_tx(struct session *s, struct sqlerr *e)
 {
 	transaction_forget(s);
+	s->tx_is_lost = false;
 	sqlerr_set(e, "40001", "the leadership of the store changed: the transaction is rolled back");
 	sqlerr_hint(e, "Run the transaction again.");
 }
@@ -59,7 +69,7 @@ void exec_lose_tx(struct session *s, struct sqlerr *e)
 static void reset(struct session *s)
 {
 	s->tx = TX_NONE;
-	s->tx_is_readonly = false;
+	s->tx_is_readonly = s->tx_is_lost = false;
 	s->savepoints = 0;
 	extended_forget_portals(s);
 }

@@ -6,6 +6,7 @@
 struct session;
 
 void transaction_start(struct session *s);  /* run s->op.in.st */
+void transaction_leader_changed(struct session *s); /* an idle one does not keep the slot of a transaction that is gone */
 void transaction_note(struct session *s);   /* a savepoint statement has succeeded */
 void transaction_forget(struct session *s); /* give the slot back without waiting; what was done is rolled back */
 
