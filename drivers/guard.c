@@ -91,19 +91,13 @@ static int open_loop(struct guard *g, struct err *e)
 	return rc;
 }
 
-/* A primary that an earlier guard left comes first; everything that may touch a disk comes after its deadline is armed. A continued
- * lease file knows the epochs; without one (a new boot) no server of ours can be running. */
-static int open_state(struct guard *g, struct err *e)
+/* A continued lease file knows the epochs; without one (a new boot) they come from the disk. */
+static int read_epochs(struct guard *g, struct err *e)
 {
 	char path[DRIVER_PATH_SIZE];
 	struct epochs v;
 	int rc;
 
-	snprintf(path, sizeof path, "%s/dbd-%s.lease", g->cfg->run_dir, g->inst->group);
-	rc = lease_open(path, &g->lease, e);
-	if (rc != ERR_OK)
-		return rc;
-	server_adopt(g);
 	if (g->lease.is_continued)
 		return ERR_OK;
 	snprintf(path, sizeof path, "%s/dbd/%s/epoch", g->cfg->state_dir, g->inst->group);
@@ -113,6 +107,26 @@ static int open_state(struct guard *g, struct err *e)
 		g->lease.map->promoted_epoch = v.promoted;
 	}
 	return rc;
+}
+
+/* The lock first: two guards of one group must not share a socket. Then a server that an earlier guard left, because its deadline may be
+ * near; everything else after its timer is armed. */
+static int open_state(struct guard *g, struct err *e)
+{
+	char path[DRIVER_PATH_SIZE];
+	int rc;
+
+	snprintf(path, sizeof path, "%s/dbd-%s.lease", g->cfg->run_dir, g->inst->group);
+	rc = lease_open(path, &g->lease, e);
+	if (rc != ERR_OK)
+		return rc;
+	server_adopt(g);
+	rc = setup_listen(g->cfg, g->inst, g->control_uid, &g->listen_fd, e);
+	if (rc == ERR_OK)
+		rc = guard_watch(g, g->listen_fd, GUARD_LISTEN, e);
+	if (rc == ERR_OK)
+		rc = setup_become(g->inst, e);
+	return rc == ERR_OK ? read_epochs(g, e) : rc;
 }
 
 static int guard_init(struct guard *g, struct err *e)
@@ -126,14 +140,10 @@ static int guard_init(struct guard *g, struct err *e)
 	if (g->cfg->user != NULL && pw == NULL)
 		return err_set(e, ERR_NOTFOUND, "user: the OS user \"%s\" does not exist: create it or name another one", g->cfg->user);
 	g->control_uid = pw != NULL ? pw->pw_uid : geteuid();
-	rc = setup_identity(g->cfg, g->inst, g->control_uid, &g->listen_fd, e);
+	rc = setup_dirs(g->cfg, g->inst, e);
 	if (rc == ERR_OK)
 		rc = open_loop(g, e);
-	if (rc == ERR_OK)
-		rc = guard_watch(g, g->listen_fd, GUARD_LISTEN, e);
-	if (rc == ERR_OK)
-		rc = open_state(g, e);
-	return rc;
+	return rc == ERR_OK ? open_state(g, e) : rc;
 }
 
 static void begin_exit(struct guard *g)

@@ -133,7 +133,7 @@ static void take_facts(struct guard *g, const struct work_msg *m)
 	g->received_at_ns = g->probed_at_ns;
 	if (g->server.phase == DBD_PROC_STARTING)
 		g->server.phase = DBD_PROC_RUNNING;
-	if (r->role != kept.role || r->is_accepting != kept.is_accepting)
+	if (r->role != kept.role || r->is_accepting != kept.is_accepting || r->is_receiving != kept.is_receiving)
 		g->next_report_ns = 0;
 	if (r->role != kept.role)
 		server_check_lease(g);

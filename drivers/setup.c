@@ -15,6 +15,19 @@
 /* What is appended to them fits into DRIVER_PATH_SIZE. */
 #define PATH_MAX_LEN 384
 
+/* The user to become, NULL when that is us already. */
+static int find_user(const struct config_instance *inst, struct passwd **ret, struct err *e)
+{
+	struct passwd *pw = inst->os_user != NULL ? getpwnam(inst->os_user) : NULL;
+
+	if (inst->os_user != NULL && pw == NULL)
+		return err_set(e, ERR_NOTFOUND, "os_user: the OS user \"%s\" does not exist: create it or name another one", inst->os_user);
+	if (pw != NULL && pw->pw_uid != geteuid() && geteuid() != 0)
+		return err_set(e, ERR_REFUSED, "os_user: only root can become \"%s\": start mha-dbd as root or as that user", inst->os_user);
+	*ret = geteuid() == 0 ? pw : NULL;
+	return ERR_OK;
+}
+
 static int make_dir_for(const char *path, unsigned mode, const struct passwd *pw, struct err *e)
 {
 	int rc = file_make_dirs(path, mode, e);
@@ -24,7 +37,7 @@ static int make_dir_for(const char *path, unsigned mode, const struct passwd *pw
 	return rc;
 }
 
-static int make_dirs(const struct config *cfg, const struct config_instance *inst, const struct passwd *pw, struct err *e)
+static int make_all(const struct config *cfg, const struct config_instance *inst, const struct passwd *pw, struct err *e)
 {
 	char path[DRIVER_PATH_SIZE];
 	int rc;
@@ -57,8 +70,13 @@ static int make_dirs(const struct config *cfg, const struct config_instance *ins
 	return ERR_OK;
 }
 
-static int become(const struct passwd *pw, struct err *e)
+int setup_become(const struct config_instance *inst, struct err *e)
 {
+	struct passwd *pw;
+	int rc = find_user(inst, &pw, e);
+
+	if (rc != ERR_OK || pw == NULL)
+		return rc;
 	if (initgroups(pw->pw_name, pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0)
 		return err_sys(e, errno, "become the OS user \"%s\"", pw->pw_name);
 	return ERR_OK;
@@ -66,7 +84,7 @@ static int become(const struct passwd *pw, struct err *e)
 
 /* The socket's mode is a first gate only; who may give orders is decided by the uid that the kernel reports for each connection. So where
  * the socket cannot be given to the control process' user, everybody may knock. */
-static int listen_for(const struct config *cfg, const struct config_instance *inst, uid_t control_uid, int *ret_fd, struct err *e)
+int setup_listen(const struct config *cfg, const struct config_instance *inst, uid_t control_uid, int *ret_fd, struct err *e)
 {
 	char path[108];
 	int fd, rc;
@@ -84,28 +102,14 @@ static int listen_for(const struct config *cfg, const struct config_instance *in
 	return ERR_OK;
 }
 
-int setup_identity(const struct config *cfg, const struct config_instance *inst, uid_t control_uid, int *ret_listen_fd, struct err *e)
+int setup_dirs(const struct config *cfg, const struct config_instance *inst, struct err *e)
 {
-	struct passwd *pw = NULL;
-	int rc;
+	struct passwd *pw;
+	int rc = find_user(inst, &pw, e);
 
-	if (inst->os_user != NULL) {
-		pw = getpwnam(inst->os_user);
-		if (pw == NULL)
-			return err_set(e, ERR_NOTFOUND, "os_user: the OS user \"%s\" does not exist: create it or name another one",
-				       inst->os_user);
-		if (pw->pw_uid != geteuid() && geteuid() != 0)
-			return err_set(e, ERR_REFUSED, "os_user: only root can become \"%s\": start mha-dbd as root or as that user",
-				       inst->os_user);
-		if (geteuid() != 0)
-			pw = NULL;
-	}
-	rc = make_dirs(cfg, inst, pw, e);
+	if (rc == ERR_OK)
+		rc = make_all(cfg, inst, pw, e);
 	if (rc == ERR_OK && pw != NULL && !file_exists(inst->data_dir))
 		rc = make_dir_for(inst->data_dir, 0700, pw, e);
-	if (rc == ERR_OK)
-		rc = listen_for(cfg, inst, control_uid, ret_listen_fd, e);
-	if (rc == ERR_OK && pw != NULL)
-		rc = become(pw, e);
 	return rc;
 }

@@ -27,6 +27,7 @@
 #define MAX_STANDBYS 8
 #define PULL_EVERY_MS 20
 #define STREAMING_MS 1000 /* a standby that has not pulled for so long is gone */
+#define STOP_LIMIT_MS 2000
 #define LINE_SIZE 256
 #define NAME_SIZE 40
 
@@ -136,7 +137,7 @@ static bool is_durable(uint64_t position)
 	if (db.sync_members[0] == '\0')
 		return true;
 	for (i = 0; i < MAX_STANDBYS; i++)
-		have += is_member(db.sync_members, db.standbys[i].name) && db.standbys[i].name[0] != '\0' && db.standbys[i].position >= position;
+		have += db.standbys[i].name[0] != '\0' && db.standbys[i].position >= position && is_member(db.sync_members, db.standbys[i].name);
 	return have >= (db.sync_count > 0 ? db.sync_count : 1);
 }
 
@@ -220,7 +221,7 @@ static void handle(struct client *c)
 		load_role();
 		answer_waiting();
 		say(c->fd, "OK\n");
-	} else if (strcmp(c->line, "WRITE") == 0 && !db.is_primary) {
+	} else if (strcmp(c->line, "WRITE") == 0 && (!db.is_primary || stop_signal != 0)) {
 		say(c->fd, "ERR read-only\n");
 	} else if (strcmp(c->line, "WRITE") == 0) {
 		c->waits_for = ++db.position;
@@ -335,12 +336,27 @@ static void accept_client(int listen_fd)
 		close(fd);
 }
 
+/* A clean stop hands everything to the standbys that are there. */
+static bool are_standbys_current(void)
+{
+	int64_t now_ms = clock_now_ms();
+	unsigned i;
+
+	for (i = 0; db.is_primary && i < MAX_STANDBYS; i++)
+		if (db.standbys[i].name[0] != '\0' && now_ms - db.standbys[i].seen_ms < STREAMING_MS && db.standbys[i].position < db.position)
+			return false;
+	return true;
+}
+
 static void run(int listen_fd)
 {
 	struct pollfd p[MAX_CLIENTS + 1];
+	int64_t until_ms = 0;
 	unsigned i;
 
-	while (stop_signal == 0) {
+	while (stop_signal == 0 || (!are_standbys_current() && clock_now_ms() < until_ms)) {
+		if (stop_signal == 0)
+			until_ms = clock_now_ms() + STOP_LIMIT_MS;
 		for (i = 0; i < MAX_CLIENTS; i++)
 			p[i] = (struct pollfd){db.clients[i].fd, POLLIN, 0};
 		p[MAX_CLIENTS] = (struct pollfd){listen_fd, POLLIN, 0};

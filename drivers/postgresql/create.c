@@ -32,15 +32,28 @@ static int run_initdb(struct driver_ctx *ctx, struct err *e)
 	return file_remove(marker, e);
 }
 
-static void add_identifier(struct buf *b, const char *name)
+/* name between marks, which are doubled inside it: an identifier or a string. */
+static void add_quoted(struct buf *b, char mark, const char *name)
 {
-	buf_puts(b, "\"");
+	buf_add(b, &mark, 1);
 	for (; *name != '\0'; name++) {
-		if (*name == '"')
-			buf_puts(b, "\"");
+		if (*name == mark)
+			buf_add(b, &mark, 1);
 		buf_add(b, name, 1);
 	}
-	buf_puts(b, "\"");
+	buf_add(b, &mark, 1);
+}
+
+/* No exception may be caught here: exit_on_error ends the session at the first one, caught or not. */
+static void add_login_role(struct buf *b, const char *name, const char *attribute)
+{
+	buf_puts(b, "DO $mha$BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ");
+	add_quoted(b, '\'', name);
+	buf_puts(b, ") THEN CREATE ROLE ");
+	add_quoted(b, '"', name);
+	buf_puts(b, "; END IF; END$mha$;\nALTER ROLE ");
+	add_quoted(b, '"', name);
+	buf_printf(b, " LOGIN %s;\n", attribute);
 }
 
 /* The role for replication and for pg_rewind: no superuser, it may read the files that pg_rewind needs and ask for a checkpoint. */
@@ -49,21 +62,17 @@ static void add_role_statements(struct driver_ctx *ctx, unsigned major, struct b
 	static const char *const functions[] = {
 	    "pg_catalog.pg_ls_dir(text, boolean, boolean)", "pg_catalog.pg_stat_file(text, boolean)",
 	    "pg_catalog.pg_read_binary_file(text)", "pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean)"};
-	struct buf name = {0}, user = {0};
+	struct buf name = {0};
 	size_t i;
 
-	add_identifier(&name, ctx->inst->replication_user);
-	add_identifier(&user, pg_of(ctx)->user);
-	buf_printf(b, "DO $$BEGIN CREATE ROLE %s; EXCEPTION WHEN duplicate_object THEN NULL; END$$;\n", user.data);
-	buf_printf(b, "ALTER ROLE %s LOGIN SUPERUSER;\n", user.data);
-	buf_printf(b, "DO $$BEGIN CREATE ROLE %s; EXCEPTION WHEN duplicate_object THEN NULL; END$$;\n", name.data);
-	buf_printf(b, "ALTER ROLE %s LOGIN REPLICATION;\n", name.data);
+	add_login_role(b, pg_of(ctx)->user, "SUPERUSER");
+	add_login_role(b, ctx->inst->replication_user, "REPLICATION");
+	add_quoted(&name, '"', ctx->inst->replication_user);
 	for (i = 0; i < sizeof functions / sizeof functions[0]; i++)
 		buf_printf(b, "GRANT EXECUTE ON FUNCTION %s TO %s;\n", functions[i], name.data);
 	if (major >= 15)
 		buf_printf(b, "GRANT pg_checkpoint TO %s;\n", name.data);
 	buf_done(&name);
-	buf_done(&user);
 }
 
 static int add_roles(struct driver_ctx *ctx, unsigned major, struct err *e)
@@ -109,7 +118,7 @@ int pg_create(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e
 		rc = run_initdb(ctx, e);
 	if (rc != ERR_OK || (rc = check_adoptable(ctx, &is_done, e)) != ERR_OK || (rc = pg_check_system_id(ctx, order, e)) != ERR_OK || is_done)
 		return rc;
-	if ((rc = add_roles(ctx, major, e)) != ERR_OK || (rc = pg_settings_write(ctx, e)) != ERR_OK)
+	if ((rc = add_roles(ctx, major, e)) != ERR_OK)
 		return rc;
 	return pg_mark_standby(ctx->inst->data_dir, e);
 }

@@ -11,6 +11,7 @@
 #define PG_CONF "server.conf"       /* config_file: includes the data directory's postgresql.conf, then overrides it */
 #define PG_ROLE_CONF "role.conf"    /* included by it: whom to receive from, whom commits wait for */
 #define PG_HBA "hba.conf"
+#define PG_NEEDED "needed.conf"     /* included too: what the WAL of the primary demands beyond the configured settings */
 #define PG_LOG "server.log"
 #define PG_REWINDING "rewinding"    /* marker: pg_rewind was writing; the directory is unusable until rebuilt */
 #define PG_REBUILDING "rebuilding"  /* marker: old and new files were changing places; the directory is unusable until rebuilt */
@@ -85,6 +86,9 @@ void pg_role_conninfo(const struct driver_ctx *ctx, const struct pg_role *role, 
 void pg_role_sync_names(const struct pg_role *role, struct buf *out);
 /* server.conf and hba.conf from the configuration; postgresql.auto.conf must not override what is ours. */
 int pg_settings_write(struct driver_ctx *ctx, struct err *e) MUST_USE;
+/* The server refused to recover because a setting is lower than the primary's was: raise it for the next start. False when that is not
+ * what text, the end of its log, says. */
+bool pg_learn_needed(struct driver_ctx *ctx, const char *text);
 /* Reload role.conf and wait until this session sees it in force. */
 int pg_role_reload(struct driver_ctx *ctx, const struct pg_role *role, struct err *e) MUST_USE;
 /* Lines of postgresql.auto.conf without those that set something of ours; false when nothing was left out. */
@@ -96,9 +100,9 @@ int pg_sync_settle(struct driver_ctx *ctx, const struct pg_role *role, int settl
 int pg_wait_checkpointer(struct driver_ctx *ctx, int limit_ms, struct err *e) MUST_USE;
 
 /* start.c */
-int pg_start_fenced(struct driver_ctx *ctx, const struct dbd_msg *order, bool has_peer, struct err *e) MUST_USE;
-/* Wait until the server answers. ERR_TIMEOUT: it runs but does not answer yet; ERR_IO: it ended, with the reason from its log. */
-int pg_wait_accepting(struct driver_ctx *ctx, int limit_ms, struct err *e) MUST_USE;
+/* Start as a standby of order's peer, or of nobody, and wait until it answers. ERR_TIMEOUT: it runs but does not answer yet; ERR_IO: it
+ * ended, with the reason from its log. */
+int pg_start_fenced(struct driver_ctx *ctx, const struct dbd_msg *order, bool has_peer, int limit_ms, struct err *e) MUST_USE;
 int pg_stop_and_wait(struct driver_ctx *ctx, int limit_ms, struct err *e) MUST_USE;
 /* standby.signal, durably: from here no start of this directory is writable. */
 int pg_mark_standby(const char *data_dir, struct err *e) MUST_USE;

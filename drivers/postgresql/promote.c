@@ -51,10 +51,10 @@ int pg_promote(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *
 	int rc;
 
 	if (ctx->server_pid == 0)
-		rc = pg_start_fenced(ctx, order, false, e);
+		rc = pg_start_fenced(ctx, order, false, ANSWER_LIMIT_MS, e);
 	else
 		rc = pg_check_system_id(ctx, order, e);
-	if (rc != ERR_OK || (rc = pg_wait_accepting(ctx, ANSWER_LIMIT_MS, e)) != ERR_OK || (rc = pg_is_standby(ctx, &is_standby, e)) != ERR_OK ||
+	if (rc != ERR_OK || (rc = pg_is_standby(ctx, &is_standby, e)) != ERR_OK ||
 	    (rc = set_role(ctx, order, &role, e)) != ERR_OK)
 		return rc;
 	if (is_standby && (rc = promote_standby(ctx, e)) != ERR_OK)

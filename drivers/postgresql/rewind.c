@@ -40,9 +40,7 @@ static int make_clean(struct driver_ctx *ctx, const struct dbd_msg *order, struc
 	snprintf(path, sizeof path, "%s/standby.signal", ctx->inst->data_dir);
 	if (!file_exists(path))
 		return pg_run_single(ctx, "", RECOVERY_LIMIT_MS, e);
-	if ((rc = pg_start_fenced(ctx, order, false, e)) != ERR_OK)
-		return rc;
-	rc = pg_wait_accepting(ctx, RECOVERY_LIMIT_MS, e);
+	rc = pg_start_fenced(ctx, order, false, RECOVERY_LIMIT_MS, e);
 	if (pg_stop_and_wait(ctx, STOP_LIMIT_MS, rc == ERR_OK ? e : NULL) != ERR_OK && rc == ERR_OK)
 		rc = (int)e->code;
 	return rc;

@@ -183,6 +183,7 @@ static int write_conf(struct driver_ctx *ctx, struct err *e)
 {
 	const struct config_instance *inst = ctx->inst;
 	char path[DRIVER_PATH_SIZE];
+	bool has_changed = false;
 	struct buf b = {0};
 	unsigned i;
 	int rc;
@@ -200,10 +201,13 @@ static int write_conf(struct driver_ctx *ctx, struct err *e)
 	add_quoted(&b, driver_path(ctx, PG_HBA, path));
 	buf_puts(&b, "\ninclude ");
 	add_quoted(&b, driver_path(ctx, PG_ROLE_CONF, path));
+	buf_puts(&b, "\ninclude_if_exists ");
+	add_quoted(&b, driver_path(ctx, PG_NEEDED, path));
 	buf_puts(&b, "\n");
-	rc = file_update(driver_path(ctx, PG_CONF, path), b.data, NULL, e);
+	rc = file_update(driver_path(ctx, PG_CONF, path), b.data, &has_changed, e);
 	buf_done(&b);
-	return rc;
+	/* Other settings may need other corrections: they are learnt anew. */
+	return rc == ERR_OK && has_changed ? file_remove(driver_path(ctx, PG_NEEDED, path), e) : rc;
 }
 
 /* Peers are trusted by address: there is no place for a replication password yet, so the network between the nodes must be private. */
@@ -286,6 +290,35 @@ int pg_settings_write(struct driver_ctx *ctx, struct err *e)
 	    (rc = pg_role_read(ctx, &role, e)) != ERR_OK)
 		return rc;
 	return pg_role_write(ctx, &role, NULL, e);
+}
+
+/* DETAIL:  max_connections = 30 is a lower setting than on the primary server, where its value was 100.
+ * Every start of ours is a standby's, so a setting that was lowered would keep the server from ever starting again. */
+bool pg_learn_needed(struct driver_ctx *ctx, const char *text)
+{
+	static const char mark[] = "is a lower setting than on the primary server, where its value was ";
+	char path[DRIVER_PATH_SIZE], name[64];
+	const char *at = strstr(text, mark), *line;
+	struct buf b = {0};
+	unsigned value;
+	int rc;
+
+	if (at == NULL || sscanf(at + strlen(mark), "%u", &value) != 1)
+		return false;
+	for (line = at; line > text && line[-1] != '\n';)
+		line--;
+	line = strstr(line, "DETAIL:");
+	if (line == NULL || sscanf(line, "DETAIL: %63[a-z_]", name) != 1)
+		return false;
+	driver_path(ctx, PG_NEEDED, path);
+	rc = file_read_tail(path, ROLE_FILE_MAX, &b, NULL);
+	buf_printf(&b, "%s = %u\n", name, value);
+	if (rc == ERR_OK || rc == ERR_NOTFOUND)
+		rc = file_write(path, b.data, b.len, NULL);
+	buf_done(&b);
+	if (rc == ERR_OK)
+		log_warn(ctx->inst->group, "%s = %u is used instead of the configured value: the database was last written with it", name, value);
+	return rc == ERR_OK;
 }
 
 static bool has_value(PGresult *r, int column, const struct buf *wanted)

@@ -16,6 +16,7 @@
 #define CONNECT_LIMIT_MS 300
 #define START_ANSWER_MS 5000
 #define LOG_TAIL 8192
+#define NEEDED_SETTINGS 5 /* as many as PostgreSQL compares */
 
 bool pg_has_cluster(const struct driver_ctx *ctx)
 {
@@ -85,26 +86,48 @@ static bool is_alive(pid_t pid, int wait_ms)
 	return is_running;
 }
 
-/* The last complaint in the server's log. */
-static int explain_death(const struct driver_ctx *ctx, struct err *e)
+/* What the server wrote to its log since it was started. */
+static void read_log(const struct driver_ctx *ctx, struct buf *text)
 {
 	char path[DRIVER_PATH_SIZE];
+	char *at, *start;
+
+	if (file_read_tail(driver_path(ctx, PG_LOG, path), LOG_TAIL, text, NULL) != ERR_OK || text->data == NULL)
+		return;
+	start = text->data;
+	for (at = text->data; (at = strstr(at, "starting PostgreSQL")) != NULL; at++)
+		start = at;
+	text->len -= (size_t)(start - text->data);
+	memmove(text->data, start, text->len + 1);
+}
+
+static int explain_death(const struct driver_ctx *ctx, const struct buf *text, struct err *e)
+{
+	const char *at = text->data != NULL ? strstr(text->data, "FATAL:") : NULL;
+
+	if (at == NULL && text->data != NULL)
+		at = strstr(text->data, "PANIC:");
+	if (at == NULL)
+		at = "its log does not say why";
+	return err_set(e, ERR_IO, "the server ended while it was starting: %.*s (%s/" PG_LOG ")", (int)strcspn(at, "\n"), at, ctx->state_dir);
+}
+
+/* ERR_AMBIGUOUS: another start will go better. */
+static int on_death(struct driver_ctx *ctx, struct err *e)
+{
 	struct buf text = {0};
-	const char *at, *last = NULL;
 	int rc;
 
-	if (file_read_tail(driver_path(ctx, PG_LOG, path), LOG_TAIL, &text, NULL) == ERR_OK && text.data != NULL)
-		for (at = text.data; (at = strstr(at, "FATAL:")) != NULL || (last == NULL && (at = strstr(text.data, "PANIC:")) != NULL); at++)
-			last = at;
-	rc = err_set(e, ERR_IO, "the server ended while it was starting: %.*s (%s)", last != NULL ? (int)strcspn(last, "\n") : 12,
-		     last != NULL ? last : "no reason in", path);
+	read_log(ctx, &text);
+	rc = explain_death(ctx, &text, e);
+	if (text.data != NULL && pg_learn_needed(ctx, text.data))
+		rc = e->code = ERR_AMBIGUOUS;
 	buf_done(&text);
 	return rc;
 }
 
-int pg_wait_accepting(struct driver_ctx *ctx, int limit_ms, struct err *e)
-{
-	int64_t until_ms = clock_now_ms() + limit_ms;
+static int wait_answer(struct driver_ctx *ctx, int limit_ms, struct err *e)
+{	int64_t until_ms = clock_now_ms() + limit_ms;
 	struct err why = ERR_INIT;
 
 	for (;;) {
@@ -112,7 +135,7 @@ int pg_wait_accepting(struct driver_ctx *ctx, int limit_ms, struct err *e)
 			return ERR_OK;
 		if (!is_alive(ctx->server_pid, 5)) {
 			ctx->server_pid = 0;
-			return explain_death(ctx, e);
+			return on_death(ctx, e);
 		}
 		if (clock_now_ms() >= until_ms)
 			return err_set(e, ERR_TIMEOUT, "the server runs but answers no queries yet: %.200s", why.text);
@@ -133,15 +156,17 @@ int pg_stop_and_wait(struct driver_ctx *ctx, int limit_ms, struct err *e)
 
 int pg_run_single(struct driver_ctx *ctx, const char *statements, int limit_ms, struct err *e)
 {
-	char program[DRIVER_PATH_SIZE];
-	const char *argv[] = {program, "--single", "-D", ctx->inst->data_dir, "-c", "exit_on_error=on", "-c", "synchronous_standby_names=",
-			      "-c", "archive_mode=off", "-c", "logging_collector=off", "-c", "log_destination=stderr", "postgres", NULL};
+	char program[DRIVER_PATH_SIZE], conf[DRIVER_PATH_SIZE + 16], path[DRIVER_PATH_SIZE];
+	const char *argv[] = {program, "--single", "-D", ctx->inst->data_dir, "-c", conf, "-c", "exit_on_error=on", "-c",
+			      "synchronous_standby_names=", "postgres", NULL};
 	struct tool t = {.argv = argv, .input = statements, .limit_ms = limit_ms};
-	int rc = pg_find_program(ctx, "postgres", program, e);
+	int rc;
 
-	if (rc == ERR_OK)
-		rc = remove_stale_pid_file(ctx, e);
-	return rc == ERR_OK ? tool_run(&t, NULL, e) : rc;
+	snprintf(conf, sizeof conf, "config_file=%s", driver_path(ctx, PG_CONF, path));
+	if ((rc = pg_find_program(ctx, "postgres", program, e)) != ERR_OK || (rc = pg_settings_write(ctx, e)) != ERR_OK ||
+	    (rc = remove_stale_pid_file(ctx, e)) != ERR_OK)
+		return rc;
+	return tool_run(&t, NULL, e);
 }
 
 static int prepare(struct driver_ctx *ctx, const struct dbd_msg *order, bool has_peer, struct err *e)
@@ -162,17 +187,29 @@ static int prepare(struct driver_ctx *ctx, const struct dbd_msg *order, bool has
 	return remove_stale_pid_file(ctx, e);
 }
 
-int pg_start_fenced(struct driver_ctx *ctx, const struct dbd_msg *order, bool has_peer, struct err *e)
+static int run_server(struct driver_ctx *ctx, struct err *e)
 {
 	char program[DRIVER_PATH_SIZE], conf[DRIVER_PATH_SIZE + 16], path[DRIVER_PATH_SIZE];
 	const char *argv[] = {program, "-D", ctx->inst->data_dir, "-c", conf, NULL};
-	int rc = prepare(ctx, order, has_peer, e);
+	int rc = pg_find_program(ctx, "postgres", program, e);
 
-	if (rc != ERR_OK)
-		return rc;
-	snprintf(program, sizeof program, "%s/postgres", ctx->inst->bin_dir);
 	snprintf(conf, sizeof conf, "config_file=%s", driver_path(ctx, PG_CONF, path));
-	return ctx->run_server(ctx, argv, e);
+	return rc == ERR_OK ? ctx->run_server(ctx, argv, e) : rc;
+}
+
+int pg_start_fenced(struct driver_ctx *ctx, const struct dbd_msg *order, bool has_peer, int limit_ms, struct err *e)
+{
+	int i, rc = prepare(ctx, order, has_peer, e);
+
+	for (i = 0; rc == ERR_OK && i <= NEEDED_SETTINGS; i++) {
+		rc = run_server(ctx, e);
+		if (rc == ERR_OK)
+			rc = wait_answer(ctx, limit_ms, e);
+		if (rc != ERR_AMBIGUOUS)
+			return rc;
+		rc = ERR_OK;
+	}
+	return rc == ERR_OK ? err_set(e, ERR_IO, "the server refuses its settings again and again: see %s/" PG_LOG, ctx->state_dir) : rc;
 }
 
 int pg_start(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e)
@@ -186,9 +223,7 @@ int pg_start(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e)
 			return err_set(e, ERR_REFUSED, "the server is running as a primary: stop it first");
 		return rc == ERR_OK && has_peer ? pg_follow(ctx, order, e) : rc;
 	}
-	rc = pg_start_fenced(ctx, order, has_peer, e);
-	if (rc == ERR_OK)
-		rc = pg_wait_accepting(ctx, START_ANSWER_MS, e);
+	rc = pg_start_fenced(ctx, order, has_peer, START_ANSWER_MS, e);
 	if (rc != ERR_TIMEOUT)
 		return rc;
 	/* Fenced and running is what was asked for; a standby becomes readable when it has received enough. */
