@@ -52,6 +52,7 @@ struct admin {
 	struct call *calls;
 	uint64_t revision;
 	uint64_t lease_generation;
+	int64_t control_ms;
 	int64_t lease_deadline_ns;
 	uint64_t lease_seen_change; /* change_count under which the lease was last seen valid here as leader; 0: never */
 	void (*on_lease)(void *arg);
@@ -444,6 +445,11 @@ void admin_set_revision(struct admin *a, uint64_t revision)
 
 /* --- lease --- */
 
+int64_t admin_control_ms(const struct admin *a)
+{
+	return a->control_ms;
+}
+
 bool admin_lease_is_valid(const struct admin *a)
 {
 	return a->lease_deadline_ns > clock_now_ns();
@@ -463,6 +469,7 @@ bool admin_lease_seen_since_leader(struct admin *a)
 
 void admin_set_lease(struct admin *a, uint64_t generation, int64_t deadline_ns)
 {
+	a->control_ms = clock_now_ms();
 	if (generation < a->lease_generation)
 		return;
 	a->lease_generation = generation;

@@ -45,6 +45,8 @@ void admin_set_revision(struct admin *a, uint64_t revision);
 
 /* deadline_ns is CLOCK_BOOTTIME. A lower generation than the last is ignored: only the newest controller may extend a lease. */
 void admin_set_lease(struct admin *a, uint64_t generation, int64_t deadline_ns);
+/* When the control session last set a lease, valid or not: its sign of life. CLOCK_BOOTTIME ms, 0: never. */
+int64_t admin_control_ms(const struct admin *a);
 bool admin_lease_is_valid(const struct admin *a); /* the deadline is still ahead, now */
 
 /* The lease was valid at some instant since this node became leader this time; false when it is not the leader. Evaluated on

@@ -4,6 +4,7 @@
 #include "store/admin.h"
 #include "store/node.h"
 #include "store/stepdown.h"
+#include "store/watch.h"
 #ifdef STORE_HAS_FRONTEND
 #include "store/frontend/frontend.h"
 #endif
@@ -37,6 +38,7 @@ struct program {
 #ifdef STORE_HAS_FRONTEND
 	struct frontend *frontend;
 #endif
+	struct watch *watch;
 	bool is_stopping;
 };
 
@@ -105,6 +107,7 @@ static void stop(struct program *p)
 	if (p->is_stopping)
 		return;
 	p->is_stopping = true;
+	watch_stop(p->watch);
 #ifdef STORE_HAS_FRONTEND
 	if (p->frontend != NULL) {
 		frontend_stop(p->frontend, frontend_stopped_cb, p);
@@ -138,6 +141,7 @@ static int run(struct program *p, struct err *e)
 	catch_signal(p, &p->term, SIGTERM);
 	catch_signal(p, &p->interrupt, SIGINT);
 	p->admin = admin_new(&p->loop, p->node, p->config);
+	p->watch = watch_start(&p->loop, p->config, p->node, p->admin);
 #ifdef STORE_HAS_FRONTEND
 	rc = frontend_start(&p->loop, p->config, p->node, p->admin, &p->frontend, e);
 	if (rc != 0)

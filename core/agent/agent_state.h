@@ -7,6 +7,7 @@
 #define SENT_RING 64           /* heartbeats whose sending time is remembered */
 #define RETRY_MS 1000          /* after a verb failed */
 #define NOT_RECEIVING_MS 8000  /* a replica that follows a living primary and receives nothing for so long is diverged */
+#define ORDER_FRESH_MS 3000    /* an older order says nothing about how the primary is now */
 #define VIPD_PATIENCE_MS 500   /* an unanswered request */
 #define DBD_PATIENCE_MS 2000   /* silence of a guard that reports five times a second */
 
@@ -26,6 +27,7 @@ struct instance {
 
 	bool is_ordered;
 	struct order order;
+	int64_t ordered_ms;  /* when the order came last; it is repeated every second */
 	uint64_t generation; /* highest seen */
 	uint64_t epoch;      /* highest seen, the instance's own record included */
 

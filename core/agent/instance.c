@@ -69,6 +69,7 @@ void instance_take_order(struct agent *a, const struct order *o, struct agent_up
 	}
 	in->order = *o;
 	in->is_ordered = true;
+	in->ordered_ms = a->now_ms;
 	in->generation = o->generation;
 	in->epoch = o->epoch > in->epoch ? o->epoch : in->epoch;
 }
@@ -240,9 +241,15 @@ static bool needs_rewind(const struct instance *in)
 	return !(in->report.process == DBD_PROC_RUNNING && in->report.is_receiving);
 }
 
+/* The controller has just seen the primary up: only then is a rewind or a clone of use. */
+static bool may_rejoin(const struct agent *a, const struct instance *in)
+{
+	return in->order.is_rejoin && a->now_ms - in->ordered_ms < ORDER_FRESH_MS;
+}
+
 static void rejoin(struct agent *a, struct instance *in, enum rejoin way, struct agent_update *u)
 {
-	if (!in->order.is_rejoin)
+	if (!may_rejoin(a, in))
 		return;
 	if (instance_is_running(in)) {
 		stop_server(a, in, DBD_STOP_FAST, u);
@@ -255,7 +262,7 @@ static void rejoin(struct agent *a, struct instance *in, enum rejoin way, struct
 /* It follows the right node and yet receives nothing for long: histories have parted. */
 static bool is_lost(struct agent *a, struct instance *in)
 {
-	if (in->report.is_receiving || !in->order.is_rejoin || in->report.process != DBD_PROC_RUNNING) {
+	if (in->report.is_receiving || !may_rejoin(a, in) || in->report.process != DBD_PROC_RUNNING) {
 		in->not_receiving_since_ms = 0;
 		return false;
 	}

@@ -68,7 +68,7 @@ static void close_vip(struct agent *a, struct instance *in, struct agent_update 
 		return;
 	x = agent_add(u, AGENT_SEND_VIP_RELEASE);
 	str_copy(x->resource, sizeof x->resource, in->resource);
-	x->value = in->vip_epoch;
+	x->value = in->epoch; /* an earlier run of this process may have opened it: any epoch so far */
 	x->seq = ++a->seq;
 	in->is_vip_released = true;
 	note_asked(a);
@@ -128,6 +128,15 @@ static void push_to_guard(struct agent *a, struct instance *in, struct agent_upd
 	in->lease_pushed_ms = in->lease.until_ms;
 }
 
+/* An orderly stop lets the server say good-bye to its clients first; for everything else the door closes first. A primary that only
+ * waits for its grants keeps what it has: the kernel closes at the deadline. */
+static bool must_close(const struct agent *a, const struct instance *in, uint64_t epoch)
+{
+	if (!in->is_ordered || (epoch != 0 && instance_is_primary(in)))
+		return a->is_stopping && !is_primary_running(in);
+	return !(in->order.role == ORDER_STOP && in->order.is_fast && is_primary_running(in));
+}
+
 void keeper_work(struct agent *a, struct instance *in, struct agent_update *u)
 {
 	uint64_t epoch = wanted_epoch(a, in);
@@ -142,8 +151,7 @@ void keeper_work(struct agent *a, struct instance *in, struct agent_update *u)
 	push_to_guard(a, in, u);
 	if (may_serve(a, in))
 		open_vip(a, in, u);
-	/* An orderly stop lets the server say good-bye to its clients first; everything else closes the door first. */
-	else if (!(in->is_ordered && in->order.role == ORDER_STOP && in->order.is_fast && is_primary_running(in)) && in->is_ordered)
+	else if (must_close(a, in, epoch))
 		close_vip(a, in, u);
 	if (epoch == 0)
 		give_up(a, in, u);

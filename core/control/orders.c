@@ -32,12 +32,20 @@ static void order_old_primary(const struct group *g, struct order *o)
 	order_primary(g, o);
 }
 
-static void order_replica(const struct group *g, struct order *o)
+/* A primary that is not promoted yet looks like no divergence at all: rewinding to it would prove nothing. */
+static bool is_primary_up(const struct ctl *c, const struct group *g)
+{
+	const struct instance_report *p = &g->inst[g->rec.primary].r;
+
+	return g->rec.state == STATE_STEADY && view_is_fresh(c, g, g->rec.primary) && p->process == PROC_RUNNING && p->role == ROLE_PRIMARY &&
+	       p->promoted_epoch == g->rec.epoch;
+}
+
+static void order_replica(const struct ctl *c, const struct group *g, struct order *o)
 {
 	o->role = ORDER_REPLICA;
 	o->primary = g->rec.primary;
-	/* A primary that is not promoted yet looks like no divergence at all: rewinding to it would prove nothing. */
-	o->is_rejoin = g->rec.state == STATE_STEADY;
+	o->is_rejoin = is_primary_up(c, g);
 	if (g->rec.state == STATE_FENCING)
 		o->role = ORDER_DETACH;
 	/* There is nothing to follow yet, or the operator wants nothing touched. */
@@ -63,5 +71,5 @@ void order_make(const struct ctl *c, const struct group *g, int node, struct ord
 	else if (node == g->rec.primary)
 		order_old_primary(g, ret);
 	else
-		order_replica(g, ret);
+		order_replica(c, g, ret);
 }

@@ -87,6 +87,7 @@ struct control {
 	bool is_leader;          /* of Raft, by the last notification */
 	uint64_t leader_change;
 	int64_t retry_ms;        /* no attempt to win before */
+	int64_t sign_ms;         /* when the store last got a sign of life */
 	int64_t quorum_ms;       /* last commit or generation that succeeded */
 
 	struct membership *membership;

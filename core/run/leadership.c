@@ -12,6 +12,7 @@
 #define WIN_RETRY_MS 50
 #define TRANSFER_MS 3000
 #define ARBITER_RETRY_MS 100
+#define SIGN_MS 150
 
 static void feed_last_heartbeats(struct control *c)
 {
@@ -228,8 +229,20 @@ static void arbiter_hands_over(struct control *c)
 	c->retry_ms = now + 500;
 }
 
+/* A leading store gives the leadership away when its control process is silent. Generation 0 extends nothing. */
+static void give_sign(struct control *c)
+{
+	int64_t now = clock_now_ms();
+
+	if (!c->is_leader || now - c->sign_ms < SIGN_MS)
+		return;
+	c->sign_ms = now;
+	store_session_query(c->store, "SET mha.lease = '0 0'", TRANSFER_MS, NULL, NULL);
+}
+
 void leadership_tick(struct control *c)
 {
+	give_sign(c);
 	if (!c->is_leader || !c->member.is_member || c->is_stopping || c->leadership != LEADERSHIP_NONE ||
 	    clock_now_ms() < c->retry_ms || !store_session_is_connected(c->store))
 		return;
