@@ -66,7 +66,6 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	unsigned i;
 	int rc = ERR_OK;
 
-	(void)status; /* receiving tells what is wrong, in words */
 	(void)events;
 	for (i = 0; i < MESSAGES_A_TURN; i++) {
 		rc = seq_recv(s->fd, s->msg, s->msg_size, &e);
@@ -79,6 +78,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	}
 	if (rc != ERR_OK && rc != ERR_TIMEOUT)
 		lose(s, e.text);
+	else if (status < 0) /* libuv watches no more after an error; the next receive tells what is wrong, in words */
+		uv_poll_start(poll, UV_READABLE, on_readable);
 }
 
 static bool open_fd(struct child_sock *s)

@@ -4,11 +4,14 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STALL_MS 300
-/* libwebsockets ends its libuv handles over several turns of the loop without telling when it has; one tick is at least one turn. */
+/* libwebsockets ends its libuv handles over several turns of the loop without telling when it has; one tick is at least one
+ * turn. */
 #define STOP_TICKS   5
 #define STOP_TICK_MS 1
 
@@ -55,10 +58,8 @@ static int create_context(struct link_hub *l, struct err *e)
 		return err_set(e, ERR_IO,
 		               "libwebsockets does not start: is its libuv plugin (libwebsockets-evlib-uv) installed?");
 	l->vhost = lws_create_vhost(l->context, &i);
-	if (l->vhost == NULL) {
-		lws_context_destroy(l->context);
+	if (l->vhost == NULL)
 		return err_set(e, ERR_IO, "libwebsockets: no virtual host");
-	}
 	return ERR_OK;
 }
 
@@ -74,12 +75,33 @@ static void on_tick_closed(uv_handle_t *handle)
 	free_hub(handle->data);
 }
 
+/* libwebsockets 4.1.6 closes its event descriptor twice: here, and when libuv has closed its handle, later in this turn of the
+ * loop. By then the number may be somebody else's, so something of no value is put in its place to be closed. */
+static void destroy_context(struct lws_context *context)
+{
+	bool was_open[LINK_CONNS_MAX * 2];
+	int fd, plug;
+
+	for (fd = 0; fd < LINK_CONNS_MAX * 2; fd++)
+		was_open[fd] = fcntl(fd, F_GETFD) >= 0;
+	lws_context_destroy(context);
+	for (fd = 0; fd < LINK_CONNS_MAX * 2; fd++) {
+		if (!was_open[fd] || fcntl(fd, F_GETFD) >= 0)
+			continue;
+		plug = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		if (plug >= 0 && plug != fd) {
+			(void)dup3(plug, fd, O_CLOEXEC);
+			close(plug);
+		}
+	}
+}
+
 /* From the timer, because link_stop may be called from inside a libwebsockets callback, where nothing may be destroyed. */
 static void go_on_stopping(struct link_hub *l)
 {
 	if (l->stop_ticks++ == 0) {
 		if (l->context != NULL)
-			lws_context_destroy(l->context);
+			destroy_context(l->context);
 		return;
 	}
 	if (l->stop_ticks < STOP_TICKS || l->open_handles > 0)

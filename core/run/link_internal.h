@@ -95,7 +95,9 @@ int link_peer_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
 void link_peers_init(struct link_hub *l);
 void link_peers_tick(struct link_hub *l, int64_t now, bool was_stalled);
 void link_peers_stop(struct link_hub *l);
-void link_conn_free(struct conn *c); /* its wsi is gone */
+/* The wsi ends: its conn, if it has one, is freed. Called at every sign of it, since a dial can end without any but the last.
+ */
+void link_wsi_gone(struct lws *wsi);
 
 /* link_frame.c: the frames of the handshake and the queue */
 void conn_queue(struct conn *c, const char *json, size_t len);

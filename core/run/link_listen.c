@@ -32,7 +32,9 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 	int fd;
 
 	(void)events;
-	for (i = 0; status == 0 && i < ACCEPTS_A_TURN; i++) {
+	if (status < 0) /* libuv watches no more after an error */
+		uv_poll_start(poll, UV_READABLE, on_acceptable);
+	for (i = 0; i < ACCEPTS_A_TURN; i++) {
 		fd = accept4(ln->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd < 0)
 			return;

@@ -45,8 +45,9 @@ static struct conn *new_conn(struct link_hub *l, struct lws *wsi)
 	return c;
 }
 
-/* Take c away from its peer and have its wsi closed. The owner hears of it if the link was up. Nothing is awaited from the
- * other side. */
+/* Take c away from its peer. The owner hears of it if the link was up. Nothing is awaited from the other side. The wsi is
+ * closed by the callback that is running, if it is c's own, else at the next tick: this may be inside a callback of
+ * libwebsockets. */
 static void conn_drop(struct conn *c, const char *reason)
 {
 	struct link_hub *l = c->hub;
@@ -56,10 +57,6 @@ static void conn_drop(struct conn *c, const char *reason)
 		return;
 	c->is_dropped = true;
 	c->peer = NULL;
-	if (c->wsi != NULL) {
-		lws_set_timeout(c->wsi, PENDING_TIMEOUT_KILLED_BY_PARENT, LWS_TO_KILL_ASYNC);
-		lws_cancel_service(l->context); /* else libwebsockets would notice at its next event only */
-	}
 	if (p == NULL)
 		return;
 	if (p->dialling == c)
@@ -70,10 +67,19 @@ static void conn_drop(struct conn *c, const char *reason)
 	}
 }
 
-void link_conn_free(struct conn *c)
+/* From the tick only. An asynchronous kill would wait for libwebsockets' next event, which may be long in coming. */
+static void kill_dropped(struct conn *c)
 {
+	struct lws *wsi = c->wsi;
+
 	c->wsi = NULL;
-	conn_drop(c, "the connection ended");
+	if (wsi != NULL)
+		lws_set_timeout(wsi, PENDING_TIMEOUT_KILLED_BY_PARENT, LWS_TO_KILL_SYNC); /* may free c */
+}
+
+static void free_conn(struct conn *c)
+{
+	conn_drop(c, "the peer closed the connection");
 	if (c->prev != NULL)
 		c->prev->next = c->next;
 	else
@@ -122,7 +128,7 @@ static void dial(struct link_hub *l, struct peer *p, int64_t now)
 		return; /* it failed at once and is freed */
 	c->wsi = wsi;
 	if (wsi == NULL)
-		link_conn_free(c);
+		free_conn(c);
 }
 
 /* Say no to a hello: the reason is the last frame. The other side closes when it has read it; the deadline closes if it does
@@ -285,6 +291,15 @@ static void start_handshake(struct conn *c)
 	free(hello);
 }
 
+void link_wsi_gone(struct lws *wsi)
+{
+	struct conn *c = lws_get_opaque_user_data(wsi);
+
+	lws_set_opaque_user_data(wsi, NULL);
+	if (c != NULL)
+		free_conn(c);
+}
+
 /* An upgrade is accepted at the one path and with our subprotocol only. */
 static int check_upgrade(struct lws *wsi)
 {
@@ -308,31 +323,29 @@ int link_peer_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
 		start_handshake(c);
 		return 0;
 	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER: /* TCP is connected */
+		if (c == NULL || c->is_dropped)
+			return -1;
 		c->wsi = wsi;
 		c->deadline_ms = clock_now_ms() + LINK_HANDSHAKE_MS;
-		return c->is_dropped ? -1 : 0;
+		return 0;
 	case LWS_CALLBACK_CLIENT_ESTABLISHED:
-		c->wsi = wsi;
-		if (c->is_dropped)
+		if (c == NULL || c->is_dropped)
 			return -1;
+		c->wsi = wsi;
 		start_handshake(c);
 		return 0;
 	case LWS_CALLBACK_RECEIVE:
 	case LWS_CALLBACK_CLIENT_RECEIVE:
-		receive(c, in, len);
-		return c->is_dropped ? -1 : 0;
+		if (c != NULL)
+			receive(c, in, len);
+		return c == NULL || c->is_dropped ? -1 : 0;
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
-		return c->is_dropped ? -1 : conn_write_one(c);
+		return c == NULL || c->is_dropped ? -1 : conn_write_one(c);
 	case LWS_CALLBACK_CLOSED:
 	case LWS_CALLBACK_CLIENT_CLOSED:
 	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
-		if (c != NULL) {
-			lws_set_opaque_user_data(wsi, NULL);
-			c->wsi = NULL;
-			conn_drop(c, "the peer closed the connection");
-			link_conn_free(c);
-		}
+		link_wsi_gone(wsi);
 		return 0;
 	default:
 		return lws_callback_http_dummy(wsi, reason, user, in, len);
@@ -341,8 +354,6 @@ int link_peer_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
 
 static void check_conn(struct conn *c, int64_t now)
 {
-	if (c->is_dropped)
-		return;
 	if (c->deadline_ms != 0 && now >= c->deadline_ms)
 		conn_drop(c, c->is_dialled && !c->is_open ? "no answer to the dial" : "the handshake took too long");
 	else if (c->peer != NULL && c->peer->up == c && now - c->received_ms >= LINK_SILENCE_MS)
@@ -357,9 +368,12 @@ void link_peers_tick(struct link_hub *l, int64_t now, bool was_stalled)
 	/* After a stall of this process what the peers sent waits in the sockets: read it before judging their silence. */
 	for (c = l->conns; c != NULL && !was_stalled; c = next) {
 		next = c->next;
-		check_conn(c, now);
+		if (!c->is_dropped)
+			check_conn(c, now);
 		if (l->is_stopping)
 			return;
+		if (c->is_dropped)
+			kill_dropped(c);
 	}
 	for (i = 0; i < l->peers_count; i++) {
 		struct peer *p = &l->peers[i];

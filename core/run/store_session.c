@@ -341,7 +341,6 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 {
 	struct store_session *s = poll->data;
 
-	(void)status; /* libpq finds out what is wrong, in words */
 	if (s->state == SESSION_CONNECTING) {
 		continue_connect(s);
 		return;
@@ -357,6 +356,9 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 	}
 	read_results(s);
 	read_notifies(s);
+	/* After an error libuv watches no more, but the last words of the server were perhaps all that could be read so far. */
+	if (status < 0 && s->state == SESSION_UP)
+		watch(s, UV_READABLE);
 }
 
 static void on_later(uv_timer_t *timer)

@@ -372,7 +372,9 @@ static void killed_server_is_unknown_for_the_statement_in_flight(void **state)
 	query("SELECT pg_sleep(10)", 15000, &a);
 	uv_run(&loop, UV_RUN_NOWAIT);
 	stop_server(SIGQUIT);
+	begun = clock_now_ms();
 	assert_true(run_until(&seen.disconnects, 1));
+	assert_true(clock_now_ms() - begun < 5000); /* not by the statement's deadline */
 	assert_true(a.is_there);
 	assert_int_equal(a.outcome, STORE_UNKNOWN);
 	begun = clock_now_ms();
