@@ -55,7 +55,7 @@ int16_t msg_get_i16(struct msg_in *m)
 {
 	const unsigned char *p = (const unsigned char *)msg_get_bytes(m, 2);
 
-	return p != NULL ? (int16_t)(p[0] << 8 | p[1]) : 0;
+	return p != NULL ? (int16_t)(uint16_t)((unsigned)p[0] << 8 | p[1]) : (int16_t)0;
 }
 
 int32_t msg_get_i32(struct msg_in *m)
