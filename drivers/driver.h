@@ -17,6 +17,7 @@
 struct driver_ctx {
 	const struct config *cfg;
 	const struct config_instance *inst;
+	const char *obj;                   /* "group main", for logs */
 	char state_dir[DRIVER_PATH_SIZE];  /* <state_dir>/dbd/<group>: settings, logs, markers; never inside the data directory */
 	char socket_dir[DRIVER_PATH_SIZE]; /* <run_dir>/<group>: for a server's unix socket, mode 0700 */
 	pid_t server_pid;                  /* the running server, 0: stopped; kept up to date by the worker */

@@ -158,6 +158,7 @@ int worker_run(const struct config *cfg, const char *group, const char *task)
 
 	w.ctx.cfg = cfg;
 	w.ctx.inst = config_find_instance(cfg, group);
+	w.ctx.obj = w.obj;
 	w.ctx.run_server = run_server;
 	w.driver = driver_find(w.ctx.inst->engine);
 	snprintf(w.obj, sizeof w.obj, "group %s", group);

@@ -172,6 +172,8 @@ int pg_role_set_sync(struct pg_role *role, const struct dbd_msg *order, struct e
 			return err_set(e, ERR_INVAL, "sync members \"%s\" are not node names with commas between them", order->sync_members);
 		count++;
 	}
+	if (at != order->sync_members && at[-1] == ',')
+		return err_set(e, ERR_INVAL, "sync members \"%s\" end in a comma", order->sync_members);
 	if (order->sync_count > count)
 		return err_set(e, ERR_INVAL, "commits cannot wait for %u of %u members", order->sync_count, count);
 	str_copy(role->sync_members, sizeof role->sync_members, order->sync_members);
@@ -273,7 +275,7 @@ static int clean_auto_conf(struct driver_ctx *ctx, struct err *e)
 	snprintf(path, sizeof path, "%s/postgresql.auto.conf", ctx->inst->data_dir);
 	rc = file_read_tail(path, 1 << 20, &text, e);
 	if (rc == ERR_OK && text.data != NULL && pg_strip_auto_conf(text.data, &kept)) {
-		log_warn(ctx->inst->group, "settings that mha-dbd manages were removed from %s", path);
+		log_warn(ctx->obj, "settings that mha-dbd manages were removed from %s", path);
 		rc = file_write(path, kept.data != NULL ? kept.data : "", kept.len, e);
 	}
 	buf_done(&text);
@@ -317,7 +319,7 @@ bool pg_learn_needed(struct driver_ctx *ctx, const char *text)
 		rc = file_write(path, b.data, b.len, NULL);
 	buf_done(&b);
 	if (rc == ERR_OK)
-		log_warn(ctx->inst->group, "%s = %u is used instead of the configured value: the database was last written with it", name, value);
+		log_warn(ctx->obj, "%s = %u is used instead of the configured value: the database was last written with it", name, value);
 	return rc == ERR_OK;
 }
 

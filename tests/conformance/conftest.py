@@ -54,19 +54,22 @@ class PostgreSQL:
         return psycopg.connect(host="127.0.0.1", port=node.port, user="postgres", dbname="postgres", autocommit=True, connect_timeout=seconds,
                                options="-c statement_timeout=%d" % (seconds * 1000))
 
+    def acknowledged(self, conn, statement, seconds):
+        """Run one statement. A cancelled wait for a standby is a warning to PostgreSQL; for its user it was not acknowledged."""
+        notices = []
+        conn.add_notice_handler(lambda n: notices.append(n.message_primary))
+        timer = threading.Timer(seconds, conn.cancel)  # statement_timeout does not end the wait of a commit
+        timer.start()
+        try:
+            conn.execute(statement)
+        finally:
+            timer.cancel()
+        assert not any("canceling" in n for n in notices), notices
+
     def write(self, node, seconds=5):
         with self.connect(node, seconds) as conn:
-            # A cancelled wait for a standby is a warning to PostgreSQL; for its user it is a write that was not acknowledged.
-            notices = []
-            conn.add_notice_handler(lambda n: notices.append(n.message_primary))
-            timer = threading.Timer(seconds, conn.cancel)  # statement_timeout does not end the wait of a commit
-            timer.start()
-            try:
-                conn.execute("CREATE TABLE IF NOT EXISTS t (i serial PRIMARY KEY, node text)")
-                conn.execute("INSERT INTO t (node) VALUES (%s)", (node.name,))
-            finally:
-                timer.cancel()
-            assert not any("canceling" in n for n in notices), notices
+            self.acknowledged(conn, "CREATE TABLE IF NOT EXISTS t (i serial PRIMARY KEY, node text)", seconds)
+            self.acknowledged(conn, "INSERT INTO t (node) VALUES ('%s')" % node.name, seconds)
 
     def holds(self, node):
         with self.connect(node) as conn:
