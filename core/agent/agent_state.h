@@ -8,7 +8,7 @@
 #define RETRY_MS 1000          /* after a verb failed */
 #define NOT_RECEIVING_MS 8000  /* a replica that follows a living primary and receives nothing for so long is diverged */
 #define ORDER_FRESH_MS 3000    /* an older order says nothing about how the primary is now */
-#define VIPD_PATIENCE_MS 500   /* an unanswered request */
+#define VIPD_PATIENCE_MS 400   /* an unanswered request */
 #define DBD_PATIENCE_MS 2000   /* silence of a guard that reports five times a second */
 
 /* How a replica that cannot just follow is brought back; each step is tried when the one before did not do. */
@@ -98,6 +98,8 @@ void instance_report_fill(const struct agent *a, const struct instance *in, stru
 
 /* Want or drop leases as orders and servers say; push deadlines on; release. */
 void keeper_work(struct agent *a, struct instance *in, struct agent_update *u);
+/* How much longer than its lease the guard lets this server run. */
+int32_t keeper_grace_ms(const struct agent *a, const struct instance *in);
 void keeper_answer(struct agent *a, const struct lease_reply *r, struct agent_update *u);
 void keeper_vip_reply(struct agent *a, const struct agent_event *e);
 

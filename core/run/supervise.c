@@ -20,7 +20,7 @@
 
 #define BACKOFF_FIRST_MS 20
 #define BACKOFF_MAX_MS   5000
-#define LONG_LIFE_MS     5000
+#define LONG_LIFE_MS     1000
 #define STOP_FIRST_MS    8000  /* for all but the store */
 #define STOP_ALL_MS      10000 /* then SIGKILL */
 #define VIPD_CAPS        (UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_NET_RAW)
