@@ -87,11 +87,10 @@ class Node:
     def is_alive(self):
         return self.process is not None and self.process.poll() is None
 
-    def stop(self, number=signal.SIGTERM):
-        if self.is_alive():
-            self.process.send_signal(number)
-            code = self.process.wait(LIMIT_S)
-            assert number != signal.SIGTERM or code == 0, f"{self.name} ended with {code}: {self.log_text()}"
+    def stop(self):
+        assert self.is_alive(), f"{self.name} has died: {self.log_text()}"
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(LIMIT_S) == 0, self.log_text()
         self.log.close()
 
     def log_text(self):
@@ -145,8 +144,8 @@ def boottime_ns():
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def init(node):
-    node.do("CALL mha_init(%s, %s, %s)", "lab", str(uuid.uuid4()), "fast")
+def init(node, profile="fast"):
+    node.do("CALL mha_init(%s, %s, %s)", "lab", str(uuid.uuid4()), profile)
     wait_for(lambda: node.info()["is_leader"] == "t", "the first node to lead")
 
 
@@ -584,6 +583,32 @@ def test_listen_tells_the_leader_at_once(node):
 # --- three nodes ---
 
 
+class Pulse(threading.Thread):
+    """Stands in for the control processes: a store that hears nothing from its own gives the leadership away. The generation is too low to
+    change any lease."""
+
+    def __init__(self, nodes):
+        super().__init__(daemon=True)
+        self.nodes, self.ended = nodes, threading.Event()
+
+    def run(self):
+        sessions = {}
+        while not self.ended.wait(0.15):
+            for n in self.nodes:
+                try:
+                    if n not in sessions:
+                        sessions[n] = n.control()
+                    sessions[n].cursor().execute("SET mha.lease = '0 0'")
+                except psycopg2.Error:
+                    sessions.pop(n, None)
+        for session in sessions.values():
+            session.close()
+
+    def end(self):
+        self.ended.set()
+        self.join(LIMIT_S)
+
+
 @pytest.fixture(scope="module")
 def trio():
     base = pathlib.Path(tempfile.mkdtemp(prefix="mha-sql3-"))
@@ -596,16 +621,19 @@ def trio():
             n.configure(nodes)
             n.start()
         first = nodes[0]
-        init(first)
+        init(first, "relaxed")  # a busy machine must not cause elections that no test asked for
         cluster = first.info()["cluster_uuid"]
         for n in nodes[1:]:
-            n.do("CALL mha_join(%s, %s)", cluster, "fast")
+            n.do("CALL mha_join(%s, %s)", cluster, "relaxed")
             member = n.info()
             first.do("CALL mha_add(%s, %s)", member["id"], f"{n.address}:{n.raft}")
             first.do("CALL mha_assign(%s, 'voter')", member["id"])
         wait_for(lambda: all(n.info()["leader_id"] == first.info()["id"] for n in nodes), "everybody to know the leader")
         first.grant()
+        pulse = Pulse(nodes)
+        pulse.start()
         yield nodes
+        pulse.end()
         for n in nodes:
             n.stop()
     finally:
@@ -641,8 +669,8 @@ def test_any_node_serves_any_client(trio):
     d.close()
     big = follower.tcp()
     cur = big.cursor()
-    cur.execute("SELECT hex(zeroblob(500000)) || id FROM relayed")
-    assert [len(r[0]) for r in cur.fetchall()][0] == 1000001
+    cur.execute("SELECT hex(zeroblob(100000)) || id FROM relayed")
+    assert [len(r[0]) for r in cur.fetchall()][0] == 200001
     big.close()
 
 
@@ -700,7 +728,9 @@ def test_a_new_leader_acknowledges_no_write_before_it_holds_the_lease(trio):
     wait_for(lambda: target.info()["is_leader"] == "t", "the target to lead")
     c = target.tcp()
     c.autocommit = True
-    assert code_of(c.cursor(), "INSERT INTO ack VALUES (1)") in ("57P03", "08007")
+    with pytest.raises(psycopg2.Error, match="no lease") as caught:
+        c.cursor().execute("INSERT INTO ack VALUES (1)")
+    assert caught.value.pgcode in ("57P03", "08007")
     target.do("INSERT INTO ack VALUES (2)")  # the control session is exempt
     target.grant(generation=5)
     c.cursor().execute("INSERT INTO ack VALUES (3)")
