@@ -127,9 +127,10 @@ static int check_owner(FILE *f, const char *path, struct err *e)
 		return err_set(e, ERR_REFUSED, "\"%s\" is no regular file", path);
 	if (st.st_uid != 0 && st.st_uid != geteuid())
 		return err_set(e, ERR_REFUSED, "\"%s\" belongs to uid %u: it must belong to root (chown root \"%s\")", path,
-			       (unsigned)st.st_uid, path);
+		               (unsigned)st.st_uid, path);
 	if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-		return err_set(e, ERR_REFUSED, "\"%s\" can be written by others than its owner (chmod go-w \"%s\")", path, path);
+		return err_set(e, ERR_REFUSED, "\"%s\" can be written by others than its owner (chmod go-w \"%s\")", path,
+		               path);
 	return ERR_OK;
 }
 
@@ -146,8 +147,10 @@ int allow_load(const char *path, struct allow *ret, struct err *e)
 		return err_set(e, ERR_INVAL, "the path \"%s\" is longer than %zu bytes", path, sizeof a.path - 1);
 	f = fopen(path, "re");
 	if (f == NULL && errno == ENOENT)
-		return err_set(e, ERR_NOTFOUND, "\"%s\" does not exist: list there the addresses (vip), database ports (port) and "
-			       "cluster hosts (peer) that mha-vipd may handle", path);
+		return err_set(e, ERR_NOTFOUND,
+		               "\"%s\" does not exist: list there the addresses (vip), database ports (port) and "
+		               "cluster hosts (peer) that mha-vipd may handle",
+		               path);
 	if (f == NULL)
 		return err_sys(e, errno, "\"%s\"", path);
 	rc = check_owner(f, path, e);

@@ -1,5 +1,5 @@
-/* Gratuitous ARP: tells the network which MAC has an address. Network gear differs in whether it learns from requests or replies,
- * so both are sent: three pairs at once, more after 0.1, 0.5, 1.1 and 5 s, then one pair every 15 s. */
+/* Gratuitous ARP: tells the network which MAC has an address. Network gear differs in whether it learns from requests or
+ * replies, so both are sent: three pairs at once, more after 0.1, 0.5, 1.1 and 5 s, then one pair every 15 s. */
 #ifndef VIPD_ANNOUNCE_H
 #define VIPD_ANNOUNCE_H
 
@@ -29,7 +29,7 @@ struct announce {
 
 /* allow, net and loop are borrowed; a->is_ours and a->ctx are to be set by the caller. */
 int announce_open(struct announce *a, const struct allow *allow, const struct netlink *net, struct loop *loop,
-		  struct err *e) MUST_USE;
+                  struct err *e) MUST_USE;
 void announce_close(struct announce *a);
 
 /* Begin the schedule for an address, or begin it again when it runs. */

@@ -25,7 +25,8 @@
 /* "sender address is a VIP of this interface, and the sender's MAC is not ours" as a socket filter. Returns its length. */
 static unsigned short build_filter(const struct allow *a, const struct netlink_link *link, struct sock_filter *f)
 {
-	uint32_t mac_high = (uint32_t)link->mac[0] << 24 | (uint32_t)link->mac[1] << 16 | (uint32_t)link->mac[2] << 8 | link->mac[3];
+	uint32_t mac_high =
+	        (uint32_t)link->mac[0] << 24 | (uint32_t)link->mac[1] << 16 | (uint32_t)link->mac[2] << 8 | link->mac[3];
 	uint32_t mac_low = (uint32_t)link->mac[4] << 8 | link->mac[5];
 	unsigned short n = 0;
 	unsigned i;

@@ -136,21 +136,22 @@ static void op_lapsed(void *ctx, const struct lease *l)
 	char text[256];
 
 	(void)ctx;
-	snprintf(text, sizeof text, "the lease of epoch %" PRIu64 " was not renewed and ended at its deadline: everything of it is closed",
-		 l->epoch);
+	snprintf(text, sizeof text,
+	         "the lease of epoch %" PRIu64 " was not renewed and ended at its deadline: everything of it is closed",
+	         l->epoch);
 	tell(l, -1, 0, NULL, text);
 }
 
 static const struct lease_ops lease_ops = {
-	.now_ns = op_now_ns,
-	.fence_open = op_fence_open,
-	.fence_close = op_fence_close,
-	.address_set = op_address_set,
-	.address_remove = op_address_remove,
-	.cut_clients = op_cut_clients,
-	.announce = op_announce,
-	.complain = op_complain,
-	.lapsed = op_lapsed,
+        .now_ns = op_now_ns,
+        .fence_open = op_fence_open,
+        .fence_close = op_fence_close,
+        .address_set = op_address_set,
+        .address_remove = op_address_remove,
+        .cut_clients = op_cut_clients,
+        .announce = op_announce,
+        .complain = op_complain,
+        .lapsed = op_lapsed,
 };
 
 static bool is_ours(void *ctx, unsigned vip)
@@ -201,7 +202,8 @@ static void take(const struct vip_msg *m, const struct vip_set *what, struct vip
 		log_warn(m->owner, "lease of epoch %" PRIu64 " not taken: %s", m->epoch, e.text);
 	else if (!was_held)
 		log_info(m->owner, "lease of epoch %" PRIu64 " taken for %" PRId64 " ms: %s", m->epoch,
-			 (m->deadline_ns - clock_now_ns()) / CLOCK_NS_PER_MS, allow_describe(&d.allow, what, text, sizeof text));
+		         (m->deadline_ns - clock_now_ns()) / CLOCK_NS_PER_MS,
+		         allow_describe(&d.allow, what, text, sizeof text));
 	fill_reply(reply, m->owner, rc, &e);
 }
 
@@ -273,8 +275,8 @@ static void probed(void *ctx, uint64_t tag, unsigned vip, const uint8_t *mac)
 	if (mac != NULL) {
 		reply.flags |= VIP_F_CONFLICT;
 		memcpy(reply.mac, mac, sizeof reply.mac);
-		snprintf(reply.text, sizeof reply.text, "%02x:%02x:%02x:%02x:%02x:%02x answers for %s", mac[0], mac[1], mac[2], mac[3], mac[4],
-			 mac[5], d.allow.vips[vip].text);
+		snprintf(reply.text, sizeof reply.text, "%02x:%02x:%02x:%02x:%02x:%02x answers for %s", mac[0], mac[1], mac[2],
+		         mac[3], mac[4], mac[5], d.allow.vips[vip].text);
 	}
 	protocol_answer(&d.protocol, tag, &reply);
 }
@@ -294,8 +296,8 @@ static void conflict_seen(void *ctx, unsigned vip, const uint8_t mac[6])
 	if (d.conflict_said_ns[vip] != 0 && now - d.conflict_said_ns[vip] < CONFLICT_SAY_MS * CLOCK_NS_PER_MS)
 		return;
 	d.conflict_said_ns[vip] = now;
-	snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x claims %s, which is held here: announced again", mac[0], mac[1], mac[2],
-		 mac[3], mac[4], mac[5], d.allow.vips[vip].text);
+	snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x claims %s, which is held here: announced again", mac[0],
+	         mac[1], mac[2], mac[3], mac[4], mac[5], d.allow.vips[vip].text);
 	tell(l, (int)vip, VIP_F_CONFLICT, mac, text);
 }
 
@@ -327,9 +329,11 @@ static void address_removed(void *ctx, const struct netlink_link *link, struct i
 	if (l == NULL || strcmp(d.allow.vips[vip].dev, link->name) != 0)
 		return;
 	if (op_address_set(NULL, (unsigned)vip, &e) == ERR_OK)
-		snprintf(text, sizeof text, "%s was removed from %s by somebody else: added again", d.allow.vips[vip].text, link->name);
+		snprintf(text, sizeof text, "%s was removed from %s by somebody else: added again", d.allow.vips[vip].text,
+		         link->name);
 	else
-		snprintf(text, sizeof text, "%s was removed from %s and cannot be added again: %s", d.allow.vips[vip].text, link->name, e.text);
+		snprintf(text, sizeof text, "%s was removed from %s and cannot be added again: %s", d.allow.vips[vip].text,
+		         link->name, e.text);
 	announce_again(&d.announce, (unsigned)vip);
 	tell(l, vip, 0, NULL, text);
 }
@@ -341,9 +345,9 @@ static void net_overrun(void *ctx)
 }
 
 static const struct netlink_events net_events = {
-	.link_changed = link_changed,
-	.address_removed = address_removed,
-	.overrun = net_overrun,
+        .link_changed = link_changed,
+        .address_removed = address_removed,
+        .overrun = net_overrun,
 };
 
 static void deadline_cb(struct loop_timer *t)
@@ -389,8 +393,11 @@ static void open_fence(const char *table)
 	struct err e = ERR_INIT;
 
 	if (nft_open(&d.nft, &d.allow, table, &e) != ERR_OK)
-		log_error(OBJ, "the firewall cannot fence: %s. Without it a frozen host keeps an address up to %d s after its last renewal "
-			  "and database ports stay open", e.text, NETLINK_ADDRESS_LIFETIME_S + 1);
+		log_error(OBJ,
+		          "the firewall cannot fence: %s. Without it a frozen host keeps an address up to %d s after its last "
+		          "renewal "
+		          "and database ports stay open",
+		          e.text, NETLINK_ADDRESS_LIFETIME_S + 1);
 }
 
 /* An earlier mha-vipd may have been killed while it held something. The fence has closed it already. */
@@ -483,7 +490,7 @@ int daemon_start(const struct daemon_options *o, struct err *e)
 	if (rc != ERR_OK)
 		return rc;
 	log_info(OBJ, "ready: %u addresses, %u ports, %u peers; the fence is %s", d.allow.vip_count, d.allow.port_count,
-		 d.allow.peer_count, nft_is_active(&d.nft) ? "active" : "missing");
+	         d.allow.peer_count, nft_is_active(&d.nft) ? "active" : "missing");
 	return ERR_OK;
 }
 
@@ -492,8 +499,11 @@ int daemon_run(struct err *e)
 	int rc = loop_run(&d.loop, e);
 
 	if (rc == ERR_OK && d.nft.is_lost) {
-		rc = err_set(e, ERR_IO, "somebody removed the firewall rules of tables %s: everything is given up; the next start loads them "
-			     "again", d.nft.name);
+		rc = err_set(e, ERR_IO,
+		             "somebody removed the firewall rules of tables %s: everything is given up; the next start loads "
+		             "them "
+		             "again",
+		             d.nft.name);
 		tell(NULL, -1, 0, NULL, e->text);
 	}
 	lease_drop_all(&d.leases);

@@ -76,8 +76,8 @@ static void drop(struct lease_table *t, struct lease *l)
 static int check_epoch(const struct lease *l, uint64_t epoch, struct err *e)
 {
 	if (l != NULL && epoch < l->epoch)
-		return err_set(e, ERR_REFUSED, "epoch %" PRIu64 " of %s is older than %" PRIu64 ", which was seen before", epoch, l->owner,
-			       l->epoch);
+		return err_set(e, ERR_REFUSED, "epoch %" PRIu64 " of %s is older than %" PRIu64 ", which was seen before",
+		               epoch, l->owner, l->epoch);
 	return ERR_OK;
 }
 
@@ -110,7 +110,8 @@ static int find_slot(struct lease_table *t, const char *owner, struct lease **re
 			;
 	/* A slot is never taken from another owner: its highest epoch must stay known. */
 	if (i == LEASE_MAX_OWNERS)
-		return err_set(e, ERR_REFUSED, "%d owners are known already; restart mha-vipd to forget them", LEASE_MAX_OWNERS);
+		return err_set(e, ERR_REFUSED, "%d owners are known already; restart mha-vipd to forget them",
+		               LEASE_MAX_OWNERS);
 	*ret = &t->leases[i];
 	return ERR_OK;
 }

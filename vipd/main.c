@@ -16,19 +16,19 @@
 enum option_code { OPT_CONFIG = 1, OPT_ALLOW, OPT_TABLE, OPT_UNLOAD, OPT_HELP };
 
 static const struct option options[] = {
-	{"config", required_argument, NULL, OPT_CONFIG}, {"allow", required_argument, NULL, OPT_ALLOW},
-	{"table", required_argument, NULL, OPT_TABLE},	 {"unload", no_argument, NULL, OPT_UNLOAD},
-	{"help", no_argument, NULL, OPT_HELP},		 {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, OPT_CONFIG}, {"allow", required_argument, NULL, OPT_ALLOW},
+        {"table", required_argument, NULL, OPT_TABLE},   {"unload", no_argument, NULL, OPT_UNLOAD},
+        {"help", no_argument, NULL, OPT_HELP},           {NULL, 0, NULL, 0},
 };
 
 static const char usage[] =
-	"usage: mha-vipd --config node.yaml [--allow FILE] [--table NAME]\n"
-	"       mha-vipd --unload [--table NAME]\n"
-	"Holds virtual addresses and opens database ports under leases that the kernel ends by itself.\n"
-	"  --config FILE  the host's node.yaml (run_dir, node, vip_allow)\n"
-	"  --allow FILE   what may be touched, instead of node.yaml's vip_allow\n"
-	"  --table NAME   name of the firewall's tables (mha); other names where several nodes share one network namespace\n"
-	"  --unload       remove the firewall's tables, which opens what they closed, and exit\n";
+        "usage: mha-vipd --config node.yaml [--allow FILE] [--table NAME]\n"
+        "       mha-vipd --unload [--table NAME]\n"
+        "Holds virtual addresses and opens database ports under leases that the kernel ends by itself.\n"
+        "  --config FILE  the host's node.yaml (run_dir, node, vip_allow)\n"
+        "  --allow FILE   what may be touched, instead of node.yaml's vip_allow\n"
+        "  --table NAME   name of the firewall's tables (mha); other names where several nodes share one network namespace\n"
+        "  --unload       remove the firewall's tables, which opens what they closed, and exit\n";
 
 struct arguments {
 	const char *config, *allow, *table;
@@ -62,7 +62,8 @@ static int check_table(const char *name, struct err *e)
 	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
 
 	if (len == 0 || name[len] != '\0' || len >= RULESET_NAME_SIZE || name[0] < 'a' || name[0] > 'z')
-		return err_set(e, ERR_INVAL, "--table \"%s\": write up to %d of a-z, 0-9 and _, a letter first", name, RULESET_NAME_SIZE - 1);
+		return err_set(e, ERR_INVAL, "--table \"%s\": write up to %d of a-z, 0-9 and _, a letter first", name,
+		               RULESET_NAME_SIZE - 1);
 	return ERR_OK;
 }
 
@@ -77,8 +78,8 @@ static void warn_unlisted(const struct config *c, const char *allow_path)
 		return; /* daemon_start says it */
 	for (i = 0; i < c->vips_count; i++)
 		if (inet_pton(AF_INET, c->vips[i].address, &addr) != 1 || allow_find_vip(&allow, addr) < 0)
-			log_warn("vipd", "%s of node.yaml is not listed in %s: requests for it will be refused", c->vips[i].address,
-				 allow_path);
+			log_warn("vipd", "%s of node.yaml is not listed in %s: requests for it will be refused",
+			         c->vips[i].address, allow_path);
 }
 
 static int serve(const struct arguments *a, const struct config *c, struct err *e)

@@ -45,8 +45,9 @@ static int check_addresses(const struct vip_msg *m, const struct allow *a, struc
 		else if (index < 0)
 			inet_ntop(AF_INET6, m->addrs[i].ip, text, sizeof text);
 		if (index < 0)
-			return err_set(e, ERR_REFUSED, "address %s is not listed in %s: add the line \"vip %s/32 dev INTERFACE\"", text,
-				       a->path, text);
+			return err_set(e, ERR_REFUSED,
+			               "address %s is not listed in %s: add the line \"vip %s/32 dev INTERFACE\"", text,
+			               a->path, text);
 		what->vips |= UINT32_C(1) << index;
 	}
 	return ERR_OK;
@@ -60,8 +61,8 @@ static int check_ports(const struct vip_msg *m, const struct allow *a, struct vi
 	for (i = 0; i < m->port_count; i++) {
 		index = allow_find_port(a, m->ports[i]);
 		if (index < 0)
-			return err_set(e, ERR_REFUSED, "port %u is not listed in %s: add the line \"port %u\"", m->ports[i], a->path,
-				       m->ports[i]);
+			return err_set(e, ERR_REFUSED, "port %u is not listed in %s: add the line \"port %u\"", m->ports[i],
+			               a->path, m->ports[i]);
 		what->ports |= UINT32_C(1) << index;
 	}
 	return ERR_OK;
@@ -85,13 +86,14 @@ int protocol_check(const struct vip_msg *m, const struct allow *a, struct vip_se
 	int rc;
 
 	if (m->version != VIP_MSG_VERSION)
-		return err_set(e, ERR_PROTOCOL, "message version %u; this mha-vipd speaks %u: install the same release of both programs",
-			       m->version, VIP_MSG_VERSION);
+		return err_set(e, ERR_PROTOCOL,
+		               "message version %u; this mha-vipd speaks %u: install the same release of both programs",
+		               m->version, VIP_MSG_VERSION);
 	if (m->type < VIP_LEASE || m->type > VIP_STATUS)
 		return err_set(e, ERR_PROTOCOL, "message type %u is no request", m->type);
 	if (m->addr_count > VIP_MSG_ADDRS || m->port_count > VIP_MSG_PORTS)
-		return err_set(e, ERR_PROTOCOL, "%u addresses and %u ports; the most are %d and %d", m->addr_count, m->port_count,
-			       VIP_MSG_ADDRS, VIP_MSG_PORTS);
+		return err_set(e, ERR_PROTOCOL, "%u addresses and %u ports; the most are %d and %d", m->addr_count,
+		               m->port_count, VIP_MSG_ADDRS, VIP_MSG_PORTS);
 	if (m->type == VIP_PROBE && m->addr_count != 1)
 		return err_set(e, ERR_INVAL, "a probe asks for one address, not %u", m->addr_count);
 	rc = m->type == VIP_PROBE ? ERR_OK : check_owner(m, e);
@@ -221,8 +223,8 @@ static void listener_cb(struct loop_io *io)
 	if (fd < 0)
 		return;
 	if (who.uid != 0 && who.uid != geteuid()) {
-		log_warn(OBJ, "connection of uid %u (pid %d) refused: only root and uid %u may command", (unsigned)who.uid, (int)who.pid,
-			 (unsigned)geteuid());
+		log_warn(OBJ, "connection of uid %u (pid %d) refused: only root and uid %u may command", (unsigned)who.uid,
+		         (int)who.pid, (unsigned)geteuid());
 		close(fd);
 		return;
 	}

@@ -6,10 +6,10 @@
 void ruleset_unload(const char *name, struct buf *out)
 {
 	buf_printf(out,
-		   "add table inet %s\ndelete table inet %s\n"
-		   "add table arp %s\ndelete table arp %s\n"
-		   "add table inet %s_db\ndelete table inet %s_db\n",
-		   name, name, name, name, name, name);
+	           "add table inet %s\ndelete table inet %s\n"
+	           "add table arp %s\ndelete table arp %s\n"
+	           "add table inet %s_db\ndelete table inet %s_db\n",
+	           name, name, name, name, name, name);
 }
 
 /* nft 1.0.6 wants a newline before every closing brace, and refuses an empty list of elements. */
@@ -56,21 +56,21 @@ void ruleset_load(const struct allow *a, const char *name, struct buf *out)
 	buf_printf(out, "table inet %s {\n", name);
 	put_vips(out, a);
 	buf_puts(out, "\tchain in {\n\t\ttype filter hook input priority -10; policy accept;\n"
-		      "\t\tip daddr @vips ip daddr != @lease counter drop\n\t}\n"
-		      "\tchain out {\n\t\ttype filter hook output priority -10; policy accept;\n"
-		      "\t\tip saddr @vips ip saddr != @lease counter drop\n\t}\n}\n");
+	              "\t\tip daddr @vips ip daddr != @lease counter drop\n\t}\n"
+	              "\tchain out {\n\t\ttype filter hook output priority -10; policy accept;\n"
+	              "\t\tip saddr @vips ip saddr != @lease counter drop\n\t}\n}\n");
 	buf_printf(out, "table arp %s {\n", name);
 	put_vips(out, a);
 	buf_puts(out, "\tchain in {\n\t\ttype filter hook input priority 0; policy accept;\n"
-		      "\t\tarp daddr ip @vips arp daddr ip != @lease counter drop\n\t}\n"
-		      "\tchain out {\n\t\ttype filter hook output priority 0; policy accept;\n"
-		      "\t\tarp saddr ip @vips arp saddr ip != @lease counter drop\n\t}\n}\n");
+	              "\t\tarp daddr ip @vips arp daddr ip != @lease counter drop\n\t}\n"
+	              "\tchain out {\n\t\ttype filter hook output priority 0; policy accept;\n"
+	              "\t\tarp saddr ip @vips arp saddr ip != @lease counter drop\n\t}\n}\n");
 	/* Every packet is checked, not only the first of a connection, so established clients are cut as well. */
 	buf_printf(out, "table inet %s_db {\n", name);
 	put_ports(out, a);
 	put_lease(out, "inet_service");
 	put_addresses(out, "peers", &a->peers[0], sizeof a->peers[0], a->peer_count);
 	buf_puts(out, "\tchain in {\n\t\ttype filter hook input priority -5; policy accept;\n"
-		      "\t\tiifname \"lo\" accept\n\t\tip saddr @peers accept\n"
-		      "\t\ttcp dport @ports tcp dport != @lease counter reject with tcp reset\n\t}\n}\n");
+	              "\t\tiifname \"lo\" accept\n\t\tip saddr @peers accept\n"
+	              "\t\ttcp dport @ports tcp dport != @lease counter reject with tcp reset\n\t}\n}\n");
 }

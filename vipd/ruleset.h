@@ -8,8 +8,8 @@
 #define RULESET_DEFAULT_NAME "mha"
 #define RULESET_NAME_SIZE    40
 
-/* One atomic transaction that replaces tables `inet NAME`, `arp NAME` and `inet NAME_db`; their lease sets are empty afterwards,
- * so everything is closed. Appended to out. */
+/* One atomic transaction that replaces tables `inet NAME`, `arp NAME` and `inet NAME_db`; their lease sets are empty
+ * afterwards, so everything is closed. Appended to out. */
 void ruleset_load(const struct allow *a, const char *name, struct buf *out);
 
 /* One atomic transaction that removes the three tables, also when they are not there. */

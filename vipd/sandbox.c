@@ -11,15 +11,41 @@ static const cap_value_t kept[] = {CAP_NET_ADMIN, CAP_NET_RAW};
 #define KEPT_COUNT ((int)(sizeof kept / sizeof kept[0]))
 
 static const int allowed_calls[] = {
-	/* the loop */
-	SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl), SCMP_SYS(timerfd_settime), SCMP_SYS(clock_gettime),
-	SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigreturn),
-	/* the sockets that are open, and the control connections that come */
-	SCMP_SYS(accept4), SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(bind), SCMP_SYS(sendto), SCMP_SYS(sendmsg),
-	SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(close), SCMP_SYS(geteuid),
-	/* memory, and dying in an orderly way (a failed assertion must be readable) */
-	SCMP_SYS(brk), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(futex), SCMP_SYS(getpid),
-	SCMP_SYS(gettid), SCMP_SYS(tgkill), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(exit), SCMP_SYS(exit_group),
+        /* the loop */
+        SCMP_SYS(epoll_wait),
+        SCMP_SYS(epoll_pwait),
+        SCMP_SYS(epoll_ctl),
+        SCMP_SYS(timerfd_settime),
+        SCMP_SYS(clock_gettime),
+        SCMP_SYS(restart_syscall),
+        SCMP_SYS(rt_sigreturn),
+        /* the sockets that are open, and the control connections that come */
+        SCMP_SYS(accept4),
+        SCMP_SYS(getsockopt),
+        SCMP_SYS(setsockopt),
+        SCMP_SYS(bind),
+        SCMP_SYS(sendto),
+        SCMP_SYS(sendmsg),
+        SCMP_SYS(recvfrom),
+        SCMP_SYS(recvmsg),
+        SCMP_SYS(read),
+        SCMP_SYS(write),
+        SCMP_SYS(close),
+        SCMP_SYS(geteuid),
+        /* memory, and dying in an orderly way (a failed assertion must be readable) */
+        SCMP_SYS(brk),
+        SCMP_SYS(mmap),
+        SCMP_SYS(munmap),
+        SCMP_SYS(mremap),
+        SCMP_SYS(madvise),
+        SCMP_SYS(futex),
+        SCMP_SYS(getpid),
+        SCMP_SYS(gettid),
+        SCMP_SYS(tgkill),
+        SCMP_SYS(rt_sigprocmask),
+        SCMP_SYS(rt_sigaction),
+        SCMP_SYS(exit),
+        SCMP_SYS(exit_group),
 };
 
 int sandbox_check_capabilities(struct err *e)
@@ -35,8 +61,9 @@ int sandbox_check_capabilities(struct err *e)
 			missing++;
 	cap_free(caps);
 	if (missing > 0)
-		return err_set(e, ERR_REFUSED, "VIP support needs CAP_NET_ADMIN and CAP_NET_RAW: start mha-vipd as root or with these two as "
-			       "ambient capabilities (systemd: AmbientCapabilities=)");
+		return err_set(e, ERR_REFUSED,
+		               "VIP support needs CAP_NET_ADMIN and CAP_NET_RAW: start mha-vipd as root or with these two as "
+		               "ambient capabilities (systemd: AmbientCapabilities=)");
 	return ERR_OK;
 }
 
@@ -48,7 +75,8 @@ static int drop_capabilities(struct err *e)
 
 	if (caps == NULL)
 		return err_sys(e, errno, "capabilities");
-	/* Only who has CAP_SETPCAP may shrink the bounding set; without it nothing can be gained through it either (no exec). */
+	/* Only who has CAP_SETPCAP may shrink the bounding set; without it nothing can be gained through it either (no exec).
+	 */
 	for (cap = 0; cap_get_bound(cap) >= 0; cap++)
 		if (cap != CAP_NET_ADMIN && cap != CAP_NET_RAW && cap_drop_bound(cap) != 0)
 			break;

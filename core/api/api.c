@@ -74,19 +74,24 @@ static void point_to_controller(struct control *c, struct http_request *r)
 	char location[600];
 
 	if (!c->member.is_member) {
-		api_error(r, ERR_REFUSED, "this node is not a member of a cluster yet", "run `mha-shell cluster init` on the first node");
+		api_error(r, ERR_REFUSED, "this node is not a member of a cluster yet",
+		          "run `mha-shell cluster init` on the first node");
 		return;
 	}
 	if (node == NODE_NONE) {
-		api_error(r, ERR_NOQUORUM, "no controller is known: the cluster has no usable majority, or is just electing one", NULL);
+		api_error(r, ERR_NOQUORUM,
+		          "no controller is known: the cluster has no usable majority, or is just electing one", NULL);
 		return;
 	}
-	snprintf(location, sizeof location, "http://%s:%u%s", c->config->nodes[node].address, c->config->nodes[node].peer_port, http_path(r));
+	snprintf(location, sizeof location, "http://%s:%u%s", c->config->nodes[node].address, c->config->nodes[node].peer_port,
+	         http_path(r));
 	if (http_query(r, "after") != NULL || http_query(r, "limit") != NULL) {
 		size_t len = strlen(location);
 
-		snprintf(location + len, sizeof location - len, "?after=%s&limit=%s&wait=%s", http_query(r, "after") != NULL ? http_query(r, "after") : "",
-			 http_query(r, "limit") != NULL ? http_query(r, "limit") : "", http_query(r, "wait") != NULL ? http_query(r, "wait") : "");
+		snprintf(location + len, sizeof location - len, "?after=%s&limit=%s&wait=%s",
+		         http_query(r, "after") != NULL ? http_query(r, "after") : "",
+		         http_query(r, "limit") != NULL ? http_query(r, "limit") : "",
+		         http_query(r, "wait") != NULL ? http_query(r, "wait") : "");
 	}
 	http_reply(r, 307, "application/json", location, "{\"version\":1}");
 }
@@ -247,8 +252,9 @@ static void answer(struct control *c, struct waiting_request *w, const struct ac
 		api_error(w->http, a->code, a->text, NULL);
 	else
 		api_json(w->http, 200,
-			 json_pack("{s:I,s:s,s:f,s:s}", "operation", (json_int_t)a->op_id, "primary",
-				   g != NULL && g->primary != NODE_NONE ? c->config->nodes[g->primary].name : "", "seconds", seconds, "text", a->text));
+		         json_pack("{s:I,s:s,s:f,s:s}", "operation", (json_int_t)a->op_id, "primary",
+		                   g != NULL && g->primary != NODE_NONE ? c->config->nodes[g->primary].name : "", "seconds",
+		                   seconds, "text", a->text));
 	w->id = 0;
 }
 
@@ -266,7 +272,8 @@ void api_fail_waiting(struct control *c, const char *why)
 	char text[256];
 	size_t i;
 
-	snprintf(text, sizeof text, "this node stopped being the controller (%s): the next one goes on with what was begun", why);
+	snprintf(text, sizeof text, "this node stopped being the controller (%s): the next one goes on with what was begun",
+	         why);
 	for (i = 0; i < MAX_WAITING_REQUESTS; i++) {
 		if (c->waiting[i].id == 0)
 			continue;

@@ -9,10 +9,10 @@
 #include <string.h>
 
 #define DEFAULT_LIMIT 50
-#define MAX_LIMIT 1000
-#define MAX_WAIT_S 30
-#define POLL_MS 250
-#define QUERY_MS 3000
+#define MAX_LIMIT     1000
+#define MAX_WAIT_S    30
+#define POLL_MS       250
+#define QUERY_MS      3000
 
 struct events_job {
 	struct control *c;
@@ -44,11 +44,12 @@ static json_t *event_json(const PGresult *res, int row)
 {
 	char when[32];
 
-	return json_pack("{s:I,s:s,s:I,s:s,s:I,s:I,s:s,s:s}", "id", (json_int_t)strtoll(PQgetvalue(res, row, 0), NULL, 10), "at",
-			 clock_format_wall(strtoll(PQgetvalue(res, row, 1), NULL, 10), when), "generation",
-			 (json_int_t)strtoll(PQgetvalue(res, row, 2), NULL, 10), "group", PQgetvalue(res, row, 3), "epoch",
-			 (json_int_t)strtoll(PQgetvalue(res, row, 4), NULL, 10), "rule", (json_int_t)strtoll(PQgetvalue(res, row, 5), NULL, 10),
-			 "severity", PQgetvalue(res, row, 6), "text", PQgetvalue(res, row, 7));
+	return json_pack("{s:I,s:s,s:I,s:s,s:I,s:I,s:s,s:s}", "id", (json_int_t)strtoll(PQgetvalue(res, row, 0), NULL, 10),
+	                 "at", clock_format_wall(strtoll(PQgetvalue(res, row, 1), NULL, 10), when), "generation",
+	                 (json_int_t)strtoll(PQgetvalue(res, row, 2), NULL, 10), "group", PQgetvalue(res, row, 3), "epoch",
+	                 (json_int_t)strtoll(PQgetvalue(res, row, 4), NULL, 10), "rule",
+	                 (json_int_t)strtoll(PQgetvalue(res, row, 5), NULL, 10), "severity", PQgetvalue(res, row, 6), "text",
+	                 PQgetvalue(res, row, 7));
 }
 
 static void answered(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate, const char *message)
@@ -80,9 +81,11 @@ static void ask(struct events_job *j)
 	char sql[512];
 
 	if (j->has_after)
-		snprintf(sql, sizeof sql, "SELECT %s FROM event WHERE id > %" PRIu64 " ORDER BY id LIMIT %" PRIu64, columns, j->after, j->limit);
+		snprintf(sql, sizeof sql, "SELECT %s FROM event WHERE id > %" PRIu64 " ORDER BY id LIMIT %" PRIu64, columns,
+		         j->after, j->limit);
 	else
-		snprintf(sql, sizeof sql, "SELECT * FROM (SELECT %s FROM event ORDER BY id DESC LIMIT %" PRIu64 ") ORDER BY id", columns, j->limit);
+		snprintf(sql, sizeof sql, "SELECT * FROM (SELECT %s FROM event ORDER BY id DESC LIMIT %" PRIu64 ") ORDER BY id",
+		         columns, j->limit);
 	store_session_query(j->c->store, sql, QUERY_MS, answered, j);
 }
 
@@ -104,7 +107,8 @@ void api_events(struct control *c, struct http_request *r)
 	struct events_job *j;
 	uint64_t after = UINT64_MAX, limit = DEFAULT_LIMIT, wait = 0;
 
-	if (!read_number(r, "after", INT64_MAX, &after) || !read_number(r, "limit", MAX_LIMIT, &limit) || !read_number(r, "wait", MAX_WAIT_S, &wait))
+	if (!read_number(r, "after", INT64_MAX, &after) || !read_number(r, "limit", MAX_LIMIT, &limit) ||
+	    !read_number(r, "wait", MAX_WAIT_S, &wait))
 		return;
 	j = mem_alloc(sizeof *j);
 	j->c = c;

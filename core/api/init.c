@@ -1,4 +1,5 @@
-/* `cluster init`: the explicit, one-time act that makes a cluster of one. What node.yaml says about groups and addresses is registered with it. */
+/* `cluster init`: the explicit, one-time act that makes a cluster of one. What node.yaml says about groups and addresses is
+ * registered with it. */
 #include "core/api/api.h"
 
 #include "core/base/clock.h"
@@ -27,8 +28,8 @@ static void make_uuid(char *buf, size_t size)
 		;
 	b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
 	b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-	snprintf(buf, size, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7],
-		 b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	snprintf(buf, size, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
+	         b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 
 static void registered(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate, const char *message)
@@ -53,9 +54,9 @@ static void registered(void *arg, enum store_outcome outcome, const PGresult *re
 static void add_group(struct buf *b, const struct config *c, const struct config_instance *inst)
 {
 	buf_printf(b,
-		   "INSERT INTO db_group (name, engine, state, epoch, step, primary_node, durability, on_failure) VALUES "
-		   "('%s', '%s', 'new', 0, 0, '%s', '%s', '%s');",
-		   inst->group, inst->engine, c->node, inst->durability, inst->on_failure);
+	           "INSERT INTO db_group (name, engine, state, epoch, step, primary_node, durability, on_failure) VALUES "
+	           "('%s', '%s', 'new', 0, 0, '%s', '%s', '%s');",
+	           inst->group, inst->engine, c->node, inst->durability, inst->on_failure);
 	buf_printf(b, "INSERT INTO db_instance (group_name, node) VALUES ('%s', '%s');", inst->group, c->node);
 }
 
@@ -66,17 +67,21 @@ static void register_all(struct init_job *j)
 	struct buf b = {0};
 	unsigned i;
 
-	buf_printf(&b, "INSERT INTO cluster (id, name, uuid, profile, created_at) VALUES (1, '%s', '%s', '%s', %" PRId64 ");", c->cluster, j->uuid,
-		   c->profile, now);
-	buf_printf(&b, "INSERT INTO node (name, raft_id, address, raft_address, role, joined_at) VALUES ('%s', '%s', '%s', '%s', 'voter', %" PRId64 ");",
-		   c->node, j->c->member.raft_id, c->address, j->c->member.raft_address, now);
+	buf_printf(&b, "INSERT INTO cluster (id, name, uuid, profile, created_at) VALUES (1, '%s', '%s', '%s', %" PRId64 ");",
+	           c->cluster, j->uuid, c->profile, now);
+	buf_printf(&b,
+	           "INSERT INTO node (name, raft_id, address, raft_address, role, joined_at) VALUES ('%s', '%s', '%s', '%s', "
+	           "'voter', %" PRId64 ");",
+	           c->node, j->c->member.raft_id, c->address, j->c->member.raft_address, now);
 	buf_printf(&b, "INSERT INTO voter_set (number, members, committed_at) VALUES (1, '%s', %" PRId64 ");", c->node, now);
 	for (i = 0; i < c->instances_count; i++)
 		add_group(&b, c, &c->instances[i]);
 	for (i = 0; i < c->vips_count; i++)
 		buf_printf(&b, "INSERT INTO vip (address, owner) VALUES ('%s', '%s');", c->vips[i].address, c->vips[i].owner);
-	buf_printf(&b, "INSERT INTO event (at, generation, severity, text) VALUES (%" PRId64 ", 0, 'info', 'cluster %s was initialised on %s');", now,
-		   c->cluster, c->node);
+	buf_printf(&b,
+	           "INSERT INTO event (at, generation, severity, text) VALUES (%" PRId64
+	           ", 0, 'info', 'cluster %s was initialised on %s');",
+	           now, c->cluster, c->node);
 	buf_puts(&b, "SELECT 1");
 	store_session_query(j->c->store, b.data, INIT_MS, registered, j);
 	buf_done(&b);

@@ -24,8 +24,8 @@ static json_t *node_json(const struct control *c, int node)
 {
 	bool is_online = ctl_is_online(c->ctl, node, clock_now_ms());
 
-	return json_pack("{s:s,s:s,s:s,s:s}", "name", node_name(c, node), "role", node_role(c, node), "state", is_online ? "online" : "offline",
-			 "address", c->config->nodes[node].address);
+	return json_pack("{s:s,s:s,s:s,s:s}", "name", node_name(c, node), "role", node_role(c, node), "state",
+	                 is_online ? "online" : "offline", "address", c->config->nodes[node].address);
 }
 
 static json_t *node_list(struct control *c)
@@ -65,12 +65,15 @@ static json_t *vip_list(struct control *c)
 	int k;
 
 	for (k = 0; k < c->leader_vip_count; k++)
-		json_array_append_new(list, json_pack("{s:s,s:s,s:s}", "address", c->leader_vips[k], "owner", "leader", "holder",
-						      agent_lease_is_valid(c->agent, "controller", clock_now_ms()) ? c->config->node : ""));
+		json_array_append_new(list,
+		                      json_pack("{s:s,s:s,s:s}", "address", c->leader_vips[k], "owner", "leader", "holder",
+		                                agent_lease_is_valid(c->agent, "controller", clock_now_ms()) ? c->config->node
+		                                                                                             : ""));
 	for (i = 0; (g = ctl_group(c->ctl, i)) != NULL; i++) {
 		snprintf(owner, sizeof owner, "group:%s", g->name);
 		for (k = 0; k < g->vip_count; k++)
-			json_array_append_new(list, json_pack("{s:s,s:s,s:s}", "address", g->vips[k], "owner", owner, "holder", holder_of(c, g)));
+			json_array_append_new(list, json_pack("{s:s,s:s,s:s}", "address", g->vips[k], "owner", owner, "holder",
+			                                      holder_of(c, g)));
 	}
 	return list;
 }
@@ -101,11 +104,13 @@ static json_t *instance_json(struct control *c, const struct group_record *g, in
 
 	if (r == NULL || !ctl_is_online(c->ctl, node, clock_now_ms()))
 		return json_pack("{s:s,s:s,s:s,s:s,s:n,s:b,s:s}", "node", node_name(c, node), "role", "down", "state",
-				 r == NULL ? "unknown" : "unreachable", "position", r != NULL ? r->position_text : "", "lag_bytes", "sync", 0, "error", "");
+		                 r == NULL ? "unknown" : "unreachable", "position", r != NULL ? r->position_text : "",
+		                 "lag_bytes", "sync", 0, "error", "");
 	if (p != NULL && p->position > 0 && r->position > 0)
 		lag = p->position > r->position ? (json_int_t)(p->position - r->position) : 0;
-	o = json_pack("{s:s,s:s,s:s,s:s,s:I,s:b,s:s}", "node", node_name(c, node), "role", instance_role(r), "state", instance_state(r), "position",
-		      r->position_text, "lag_bytes", lag, "sync", (g->sync_set & node_bit(node)) != 0, "error", r->error);
+	o = json_pack("{s:s,s:s,s:s,s:s,s:I,s:b,s:s}", "node", node_name(c, node), "role", instance_role(r), "state",
+	              instance_state(r), "position", r->position_text, "lag_bytes", lag, "sync",
+	              (g->sync_set & node_bit(node)) != 0, "error", r->error);
 	if (lag < 0)
 		json_object_set_new(o, "lag_bytes", json_null());
 	return o;
@@ -115,8 +120,8 @@ static json_t *operation_json(const struct control *c, const struct group_record
 {
 	if (g->op == OP_NONE)
 		return json_null();
-	return json_pack("{s:I,s:s,s:s,s:s,s:s}", "id", (json_int_t)g->op_id, "kind", op_kind_name(g->op), "phase", group_state_name(g->state), "from",
-			 node_name(c, g->primary), "to", node_name(c, g->target));
+	return json_pack("{s:I,s:s,s:s,s:s,s:s}", "id", (json_int_t)g->op_id, "kind", op_kind_name(g->op), "phase",
+	                 group_state_name(g->state), "from", node_name(c, g->primary), "to", node_name(c, g->target));
 }
 
 static json_t *group_json(struct control *c, const struct group_record *g)
@@ -128,9 +133,10 @@ static json_t *group_json(struct control *c, const struct group_record *g)
 		if ((g->instances & node_bit((int)i)) != 0)
 			json_array_append_new(instances, instance_json(c, g, (int)i));
 	return json_pack("{s:s,s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:b,s:o,s:o}", "name", g->name, "engine", g->engine, "state",
-			 group_state_name(g->state), "reason", g->reason, "epoch", (json_int_t)g->epoch, "primary", node_name(c, g->primary),
-			 "durability", g->is_sync ? "sync" : "async", "on_failure", g->is_restart_first ? "restart" : "failover", "paused", g->is_paused,
-			 "operation", operation_json(c, g), "instances", instances);
+	                 group_state_name(g->state), "reason", g->reason, "epoch", (json_int_t)g->epoch, "primary",
+	                 node_name(c, g->primary), "durability", g->is_sync ? "sync" : "async", "on_failure",
+	                 g->is_restart_first ? "restart" : "failover", "paused", g->is_paused, "operation",
+	                 operation_json(c, g), "instances", instances);
 }
 
 static json_t *group_list(struct control *c)
@@ -148,8 +154,9 @@ json_t *api_status(struct control *c)
 {
 	bool has_quorum = agent_lease_is_valid(c->agent, "controller", clock_now_ms());
 
-	return json_pack("{s:i,s:s,s:b,s:s,s:I,s:o,s:o,s:o}", "version", 1, "cluster", c->config->cluster, "quorum", has_quorum, "leader",
-			 c->config->node, "generation", (json_int_t)c->generation, "nodes", node_list(c), "vips", vip_list(c), "groups", group_list(c));
+	return json_pack("{s:i,s:s,s:b,s:s,s:I,s:o,s:o,s:o}", "version", 1, "cluster", c->config->cluster, "quorum", has_quorum,
+	                 "leader", c->config->node, "generation", (json_int_t)c->generation, "nodes", node_list(c), "vips",
+	                 vip_list(c), "groups", group_list(c));
 }
 
 json_t *api_nodes(struct control *c)
@@ -157,7 +164,8 @@ json_t *api_nodes(struct control *c)
 	json_t *list = node_list(c), *o;
 	size_t i;
 
-	json_array_foreach(list, i, o) {
+	json_array_foreach(list, i, o)
+	{
 		json_object_set_new(o, "id", json_string(c->last[i].extra.raft_id));
 		json_object_set_new(o, "leader", json_boolean((int)i == c->self));
 		json_object_set_new(o, "heartbeat_age_ms", json_integer(ctl_heartbeat_age(c->ctl, (int)i, clock_now_ms())));

@@ -10,78 +10,81 @@
 #include <string.h>
 #include <unistd.h>
 
-#define OPT_STR(key, type, member) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, 0, CYAML_UNLIMITED)
-#define REQ_STR(key, type, member) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, CYAML_UNLIMITED)
+#define OPT_STR(key, type, member)                                                                                             \
+	CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, 0, CYAML_UNLIMITED)
+#define REQ_STR(key, type, member)  CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, CYAML_UNLIMITED)
 #define OPT_PORT(key, type, member) CYAML_FIELD_UINT(key, CYAML_FLAG_OPTIONAL, type, member)
 
 static const cyaml_schema_field_t ports_fields[] = {
-    OPT_PORT("peer", struct config_ports, peer),
-    OPT_PORT("raft", struct config_ports, raft),
-    OPT_PORT("sql", struct config_ports, sql),
-    CYAML_FIELD_END,
+        OPT_PORT("peer", struct config_ports, peer),
+        OPT_PORT("raft", struct config_ports, raft),
+        OPT_PORT("sql", struct config_ports, sql),
+        CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t sql_fields[] = {
-    OPT_STR("auth", struct config_sql, auth),
-    OPT_STR("listen", struct config_sql, listen),
-    CYAML_FIELD_END,
+        OPT_STR("auth", struct config_sql, auth),
+        OPT_STR("listen", struct config_sql, listen),
+        CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t node_fields[] = {
-    REQ_STR("name", struct config_node, name),
-    REQ_STR("address", struct config_node, address),
-    OPT_STR("role", struct config_node, role),
-    OPT_PORT("peer_port", struct config_node, peer_port),
-    OPT_PORT("raft_port", struct config_node, raft_port),
-    OPT_PORT("sql_port", struct config_node, sql_port),
-    CYAML_FIELD_END,
+        REQ_STR("name", struct config_node, name),
+        REQ_STR("address", struct config_node, address),
+        OPT_STR("role", struct config_node, role),
+        OPT_PORT("peer_port", struct config_node, peer_port),
+        OPT_PORT("raft_port", struct config_node, raft_port),
+        OPT_PORT("sql_port", struct config_node, sql_port),
+        CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t node_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct config_node, node_fields)};
 
 static const cyaml_schema_field_t vip_fields[] = {
-    REQ_STR("address", struct config_vip, address),
-    REQ_STR("owner", struct config_vip, owner),
-    CYAML_FIELD_END,
+        REQ_STR("address", struct config_vip, address),
+        REQ_STR("owner", struct config_vip, owner),
+        CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t vip_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct config_vip, vip_fields)};
 
 static const cyaml_schema_value_t line_schema = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CYAML_UNLIMITED)};
 
 static const cyaml_schema_field_t instance_fields[] = {
-    REQ_STR("group", struct config_instance, group),
-    REQ_STR("engine", struct config_instance, engine),
-    REQ_STR("data_dir", struct config_instance, data_dir),
-    OPT_STR("bin_dir", struct config_instance, bin_dir),
-    OPT_STR("os_user", struct config_instance, os_user),
-    OPT_STR("durability", struct config_instance, durability),
-    OPT_STR("on_failure", struct config_instance, on_failure),
-    OPT_STR("replication_user", struct config_instance, replication_user),
-    OPT_PORT("port", struct config_instance, port),
-    CYAML_FIELD_SEQUENCE_COUNT("hba", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_instance, hba, hba_count, &line_schema, 0,
-			       CYAML_UNLIMITED),
-    CYAML_FIELD_SEQUENCE_COUNT("settings", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_instance, settings, settings_count,
-			       &line_schema, 0, CYAML_UNLIMITED),
-    CYAML_FIELD_END,
+        REQ_STR("group", struct config_instance, group),
+        REQ_STR("engine", struct config_instance, engine),
+        REQ_STR("data_dir", struct config_instance, data_dir),
+        OPT_STR("bin_dir", struct config_instance, bin_dir),
+        OPT_STR("os_user", struct config_instance, os_user),
+        OPT_STR("durability", struct config_instance, durability),
+        OPT_STR("on_failure", struct config_instance, on_failure),
+        OPT_STR("replication_user", struct config_instance, replication_user),
+        OPT_PORT("port", struct config_instance, port),
+        CYAML_FIELD_SEQUENCE_COUNT("hba", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_instance, hba, hba_count,
+                                   &line_schema, 0, CYAML_UNLIMITED),
+        CYAML_FIELD_SEQUENCE_COUNT("settings", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_instance, settings,
+                                   settings_count, &line_schema, 0, CYAML_UNLIMITED),
+        CYAML_FIELD_END,
 };
-static const cyaml_schema_value_t instance_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct config_instance, instance_fields)};
+static const cyaml_schema_value_t instance_schema = {
+        CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct config_instance, instance_fields)};
 
 static const cyaml_schema_field_t config_fields[] = {
-    REQ_STR("cluster", struct config, cluster),
-    REQ_STR("node", struct config, node),
-    OPT_STR("role", struct config, role),
-    REQ_STR("address", struct config, address),
-    OPT_STR("state_dir", struct config, state_dir),
-    OPT_STR("run_dir", struct config, run_dir),
-    OPT_STR("user", struct config, user),
-    OPT_STR("profile", struct config, profile),
-    OPT_STR("vip_allow", struct config, vip_allow),
-    CYAML_FIELD_MAPPING("ports", CYAML_FLAG_OPTIONAL, struct config, ports, ports_fields),
-    CYAML_FIELD_MAPPING("sql", CYAML_FLAG_OPTIONAL, struct config, sql, sql_fields),
-    CYAML_FIELD_SEQUENCE_COUNT("nodes", CYAML_FLAG_POINTER, struct config, nodes, nodes_count, &node_schema, 1, 16),
-    CYAML_FIELD_SEQUENCE_COUNT("vips", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, vips, vips_count, &vip_schema, 0, 8),
-    CYAML_FIELD_SEQUENCE_COUNT("instances", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, instances, instances_count,
-			       &instance_schema, 0, 64),
-    CYAML_FIELD_END,
+        REQ_STR("cluster", struct config, cluster),
+        REQ_STR("node", struct config, node),
+        OPT_STR("role", struct config, role),
+        REQ_STR("address", struct config, address),
+        OPT_STR("state_dir", struct config, state_dir),
+        OPT_STR("run_dir", struct config, run_dir),
+        OPT_STR("user", struct config, user),
+        OPT_STR("profile", struct config, profile),
+        OPT_STR("vip_allow", struct config, vip_allow),
+        CYAML_FIELD_MAPPING("ports", CYAML_FLAG_OPTIONAL, struct config, ports, ports_fields),
+        CYAML_FIELD_MAPPING("sql", CYAML_FLAG_OPTIONAL, struct config, sql, sql_fields),
+        CYAML_FIELD_SEQUENCE_COUNT("nodes", CYAML_FLAG_POINTER, struct config, nodes, nodes_count, &node_schema, 1, 16),
+        CYAML_FIELD_SEQUENCE_COUNT("vips", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, vips, vips_count,
+                                   &vip_schema, 0, 8),
+        CYAML_FIELD_SEQUENCE_COUNT("instances", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, instances,
+                                   instances_count, &instance_schema, 0, 64),
+        CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t config_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct config, config_fields)};
 
@@ -103,7 +106,8 @@ static void collect_log(cyaml_log_t level, void *ctx, const char *fmt, va_list a
 	line[strcspn(line, "\n")] = '\0';
 	if (strstr(line, "Backtrace") != NULL)
 		return;
-	x->len += (size_t)snprintf(x->text + x->len, sizeof x->text - x->len, "%s%s", x->len > 0 ? "; " : "", line + strspn(line, " "));
+	x->len += (size_t)snprintf(x->text + x->len, sizeof x->text - x->len, "%s%s", x->len > 0 ? "; " : "",
+	                           line + strspn(line, " "));
 	if (x->len >= sizeof x->text)
 		x->len = sizeof x->text - 1;
 }
@@ -190,7 +194,9 @@ static int check_name(const char *key, const char *name, struct err *e)
 {
 	if (str_is_name(name))
 		return ERR_OK;
-	return err_set(e, ERR_INVAL, "%s: \"%s\" is not a name: use 1 to 32 of a-z, 0-9, - and _, starting with a letter or digit", key, name);
+	return err_set(e, ERR_INVAL,
+	               "%s: \"%s\" is not a name: use 1 to 32 of a-z, 0-9, - and _, starting with a letter or digit", key,
+	               name);
 }
 
 static const char *const roles[] = {"data", "arbiter", NULL};
@@ -208,16 +214,20 @@ static int check_nodes(const struct config *c, struct err *e)
 			return rc;
 		for (j = 0; j < i; j++)
 			if (strcmp(c->nodes[i].name, c->nodes[j].name) == 0)
-				return err_set(e, ERR_INVAL, "nodes: two nodes are named \"%s\" (%s and %s): give each host a name of its own",
-					       c->nodes[i].name, c->nodes[j].address, c->nodes[i].address);
+				return err_set(e, ERR_INVAL,
+				               "nodes: two nodes are named \"%s\" (%s and %s): give each host a name of its "
+				               "own",
+				               c->nodes[i].name, c->nodes[j].address, c->nodes[i].address);
 	}
 	if (self == NULL)
-		return err_set(e, ERR_INVAL, "nodes: this node \"%s\" is not listed: add {name: %s, address: %s}", c->node, c->node, c->address);
+		return err_set(e, ERR_INVAL, "nodes: this node \"%s\" is not listed: add {name: %s, address: %s}", c->node,
+		               c->node, c->address);
 	if (strcmp(self->address, c->address) != 0)
-		return err_set(e, ERR_INVAL, "address: %s differs from %s under nodes for \"%s\": make them the same", c->address, self->address,
-			       c->node);
+		return err_set(e, ERR_INVAL, "address: %s differs from %s under nodes for \"%s\": make them the same",
+		               c->address, self->address, c->node);
 	if (strcmp(self->role, c->role) != 0)
-		return err_set(e, ERR_INVAL, "role: %s differs from %s under nodes for \"%s\": make them the same", c->role, self->role, c->node);
+		return err_set(e, ERR_INVAL, "role: %s differs from %s under nodes for \"%s\": make them the same", c->role,
+		               self->role, c->node);
 	return ERR_OK;
 }
 
@@ -243,7 +253,9 @@ static int check_instances(const struct config *c, struct err *e)
 			return err_set(e, ERR_INVAL, "instances: data_dir: \"%s\" is not an absolute path", inst->data_dir);
 		for (j = 0; j < i; j++)
 			if (strcmp(inst->group, c->instances[j].group) == 0)
-				return err_set(e, ERR_INVAL, "instances: two instances of group \"%s\" on one node: a node takes part once", inst->group);
+				return err_set(e, ERR_INVAL,
+				               "instances: two instances of group \"%s\" on one node: a node takes part once",
+				               inst->group);
 	}
 	for (i = 0; i < c->vips_count; i++) {
 		const char *owner = c->vips[i].owner;
@@ -266,8 +278,9 @@ static int check_dirs(const struct config *c, struct err *e)
 	if (c->run_dir[0] != '/')
 		return err_set(e, ERR_INVAL, "run_dir: \"%s\" is not an absolute path", c->run_dir);
 	if (strlen(c->run_dir) > RUN_DIR_MAX)
-		return err_set(e, ERR_INVAL, "run_dir: \"%s\" is longer than %d characters: the sockets in it would have no room", c->run_dir,
-			       RUN_DIR_MAX);
+		return err_set(e, ERR_INVAL,
+		               "run_dir: \"%s\" is longer than %d characters: the sockets in it would have no room", c->run_dir,
+		               RUN_DIR_MAX);
 	return ERR_OK;
 }
 
@@ -278,7 +291,8 @@ static int check_config(const struct config *c, struct err *e)
 	int rc;
 
 	if ((rc = check_name("cluster", c->cluster, e)) != ERR_OK || (rc = check_name("node", c->node, e)) != ERR_OK ||
-	    (rc = check_address("address", c->address, e)) != ERR_OK || (rc = check_choice("role", c->role, roles, e)) != ERR_OK ||
+	    (rc = check_address("address", c->address, e)) != ERR_OK ||
+	    (rc = check_choice("role", c->role, roles, e)) != ERR_OK ||
 	    (rc = check_choice("profile", c->profile, profiles, e)) != ERR_OK)
 		return rc;
 	if (c->sql.auth != NULL && (rc = check_choice("sql: auth", c->sql.auth, auths, e)) != ERR_OK)

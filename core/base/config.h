@@ -79,7 +79,8 @@ struct config {
 	unsigned instances_count;
 };
 
-/* Read and check a node.yaml. *ret is returned: free with config_free. Errors (ERR_INVAL, ERR_NOTFOUND) name file, key and what would be right. */
+/* Read and check a node.yaml. *ret is returned: free with config_free. Errors (ERR_INVAL, ERR_NOTFOUND) name file, key and what
+ * would be right. */
 int config_load(const char *path, struct config **ret, struct err *e) MUST_USE;
 void config_free(struct config *c);
 
@@ -91,7 +92,7 @@ bool config_is_arbiter(const struct config *c);
 
 /* Sockets under run_dir; buf must hold 108 bytes. Return buf.
  * The store's is .s.PGSQL.<sql port>, so that libpq finds it with host=<run_dir> port=<sql port>. */
-char *config_path_dbd(const struct config *c, const char *group, char *buf);  /* <run_dir>/dbd-<group>.sock */
-char *config_path_vipd(const struct config *c, char *buf);                    /* <run_dir>/vipd.sock */
+char *config_path_dbd(const struct config *c, const char *group, char *buf); /* <run_dir>/dbd-<group>.sock */
+char *config_path_vipd(const struct config *c, char *buf);                   /* <run_dir>/vipd.sock */
 
 #endif

@@ -53,19 +53,19 @@ int err_wrap(struct err *e, const char *fmt, ...)
 const char *err_name(enum err_code code)
 {
 	static const char *const names[] = {
-	    [ERR_OK] = "ok",
-	    [ERR_INVAL] = "invalid",
-	    [ERR_NOMEM] = "no_memory",
-	    [ERR_IO] = "io",
-	    [ERR_PROTOCOL] = "protocol",
-	    [ERR_TIMEOUT] = "timeout",
-	    [ERR_UNREACHABLE] = "unreachable",
-	    [ERR_NOQUORUM] = "no_quorum",
-	    [ERR_REFUSED] = "refused",
-	    [ERR_NOTFOUND] = "not_found",
-	    [ERR_EXISTS] = "exists",
-	    [ERR_SQL] = "sql",
-	    [ERR_AMBIGUOUS] = "ambiguous",
+	        [ERR_OK] = "ok",
+	        [ERR_INVAL] = "invalid",
+	        [ERR_NOMEM] = "no_memory",
+	        [ERR_IO] = "io",
+	        [ERR_PROTOCOL] = "protocol",
+	        [ERR_TIMEOUT] = "timeout",
+	        [ERR_UNREACHABLE] = "unreachable",
+	        [ERR_NOQUORUM] = "no_quorum",
+	        [ERR_REFUSED] = "refused",
+	        [ERR_NOTFOUND] = "not_found",
+	        [ERR_EXISTS] = "exists",
+	        [ERR_SQL] = "sql",
+	        [ERR_AMBIGUOUS] = "ambiguous",
 	};
 
 	if ((unsigned)code >= sizeof names / sizeof names[0])

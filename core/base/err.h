@@ -4,7 +4,7 @@
 
 enum err_code {
 	ERR_OK = 0,
-	ERR_INVAL,       /* bad input: names the thing and what would be right */
+	ERR_INVAL, /* bad input: names the thing and what would be right */
 	ERR_NOMEM,
 	ERR_IO,          /* a system call failed: errno's text is in the message */
 	ERR_PROTOCOL,    /* a peer sent what it may not send */
@@ -14,8 +14,8 @@ enum err_code {
 	ERR_REFUSED,     /* a precondition does not hold */
 	ERR_NOTFOUND,
 	ERR_EXISTS,
-	ERR_SQL,         /* the store or a database refused a statement */
-	ERR_AMBIGUOUS    /* a commit whose outcome is not known: read again */
+	ERR_SQL,      /* the store or a database refused a statement */
+	ERR_AMBIGUOUS /* a commit whose outcome is not known: read again */
 };
 
 struct err {
@@ -23,7 +23,10 @@ struct err {
 	char text[512];
 };
 
-#define ERR_INIT {ERR_OK, ""}
+#define ERR_INIT                                                                                                               \
+	{                                                                                                                      \
+		ERR_OK, ""                                                                                                     \
+	}
 #define MUST_USE __attribute__((warn_unused_result))
 
 /* Store code and text in e (may be NULL) and return code, so that a failing function ends in `return err_set(...)`. */

@@ -62,12 +62,13 @@ void log_line(enum log_level level, const char *obj, const char *fmt, ...)
 	va_end(ap);
 	clock_format_wall(clock_wall_ms(), when);
 	if (logger.is_terminal) {
-		len = (size_t)snprintf(line, sizeof line, "%s %-5s %s %s: %s", when + 11, level_names[level], logger.prog, obj, msg);
+		len = (size_t)snprintf(line, sizeof line, "%s %-5s %s %s: %s", when + 11, level_names[level], logger.prog, obj,
+		                       msg);
 		if (len >= sizeof line)
 			len = sizeof line - 2;
 	} else {
 		len = (size_t)snprintf(line, sizeof line, "{\"ts\":\"%s\",\"level\":\"%s\",\"prog\":\"%s\",\"node\":\"", when,
-				       level_names[level], logger.prog);
+		                       level_names[level], logger.prog);
 		len = append_escaped(line, len, sizeof line - 64, logger.node);
 		len += (size_t)snprintf(line + len, sizeof line - len, "\",\"obj\":\"");
 		len = append_escaped(line, len, sizeof line - 32, obj);

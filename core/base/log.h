@@ -12,8 +12,8 @@ void log_init(const char *prog, const char *node);
 void log_line(enum log_level level, const char *obj, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 #define log_debug(obj, ...) log_line(LOG_LEVEL_DEBUG, obj, __VA_ARGS__)
-#define log_info(obj, ...) log_line(LOG_LEVEL_INFO, obj, __VA_ARGS__)
-#define log_warn(obj, ...) log_line(LOG_LEVEL_WARN, obj, __VA_ARGS__)
+#define log_info(obj, ...)  log_line(LOG_LEVEL_INFO, obj, __VA_ARGS__)
+#define log_warn(obj, ...)  log_line(LOG_LEVEL_WARN, obj, __VA_ARGS__)
 #define log_error(obj, ...) log_line(LOG_LEVEL_ERROR, obj, __VA_ARGS__)
 
 #endif

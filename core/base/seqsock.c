@@ -9,7 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG 8
+#define BACKLOG    8
 #define SOCK_FLAGS (SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK)
 
 static int fill_address(const char *path, struct sockaddr_un *sa, struct err *e)
@@ -17,8 +17,8 @@ static int fill_address(const char *path, struct sockaddr_un *sa, struct err *e)
 	memset(sa, 0, sizeof *sa);
 	sa->sun_family = AF_UNIX;
 	if (!str_copy(sa->sun_path, sizeof sa->sun_path, path))
-		return err_set(e, ERR_INVAL, "socket path \"%s\" is longer than %zu bytes: choose a shorter run directory", path,
-			       sizeof sa->sun_path - 1);
+		return err_set(e, ERR_INVAL, "socket path \"%s\" is longer than %zu bytes: choose a shorter run directory",
+		               path, sizeof sa->sun_path - 1);
 	return ERR_OK;
 }
 
@@ -132,6 +132,6 @@ int seq_recv(int fd, void *msg, size_t len, struct err *e)
 		return err_set(e, ERR_UNREACHABLE, "the peer closed the connection");
 	if ((size_t)n != len || (hdr.msg_flags & MSG_TRUNC) != 0)
 		return err_set(e, ERR_PROTOCOL, "a packet of %zd bytes%s where %zu are expected", n,
-			       (hdr.msg_flags & MSG_TRUNC) != 0 ? " or more" : "", len);
+		               (hdr.msg_flags & MSG_TRUNC) != 0 ? " or more" : "", len);
 	return ERR_OK;
 }

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define FIRST_KEPT_FD 3
-#define HIGH_FD 100
+#define HIGH_FD       100
 
 struct identity {
 	bool is_set;
@@ -66,7 +66,8 @@ static int set_inheritable(uint64_t mask)
 	for (cap = 0; cap <= CAP_LAST_CAP; cap++) {
 		if ((mask >> cap & 1) == 0)
 			continue;
-		if (cap_set_flag(caps, CAP_PERMITTED, 1, &cap, CAP_SET) != 0 || cap_set_flag(caps, CAP_EFFECTIVE, 1, &cap, CAP_SET) != 0 ||
+		if (cap_set_flag(caps, CAP_PERMITTED, 1, &cap, CAP_SET) != 0 ||
+		    cap_set_flag(caps, CAP_EFFECTIVE, 1, &cap, CAP_SET) != 0 ||
 		    cap_set_flag(caps, CAP_INHERITABLE, 1, &cap, CAP_SET) != 0)
 			goto out;
 	}

@@ -12,18 +12,21 @@
 #define SPAWN_MAX_FDS 4
 
 struct spawn_opts {
-	const char *const *argv;  /* NULL-terminated; argv[0] is the path of the program */
-	const char *cwd;          /* NULL: stay */
-	const char *user;         /* become this OS user (needs root); NULL: stay */
-	uint64_t ambient_caps;    /* mask of capabilities (1 << CAP_x) kept across the change of user */
+	const char *const *argv;     /* NULL-terminated; argv[0] is the path of the program */
+	const char *cwd;             /* NULL: stay */
+	const char *user;            /* become this OS user (needs root); NULL: stay */
+	uint64_t ambient_caps;       /* mask of capabilities (1 << CAP_x) kept across the change of user */
 	int keep_fds[SPAWN_MAX_FDS]; /* passed on as descriptors 3, 4, ... in this order */
 	size_t keep_fd_count;
-	int stdout_fd;            /* -1: inherit */
-	int stderr_fd;            /* -1: inherit */
-	int parent_death_signal;  /* sent to the child when this process dies; 0: none */
-	bool new_session;         /* setsid(), so that a terminal's signals do not reach it */
+	int stdout_fd;           /* -1: inherit */
+	int stderr_fd;           /* -1: inherit */
+	int parent_death_signal; /* sent to the child when this process dies; 0: none */
+	bool new_session;        /* setsid(), so that a terminal's signals do not reach it */
 };
-#define SPAWN_INIT {.stdout_fd = -1, .stderr_fd = -1}
+#define SPAWN_INIT                                                                                                             \
+	{                                                                                                                      \
+		.stdout_fd = -1, .stderr_fd = -1                                                                               \
+	}
 
 struct spawned {
 	pid_t pid;

@@ -32,7 +32,7 @@ int str_to_u64(const char *s, const char *what, uint64_t min, uint64_t max, uint
 		return err_set(e, ERR_INVAL, "%s \"%s\" is not a number", what, s);
 	if (v < min || v > max)
 		return err_set(e, ERR_INVAL, "%s %s is out of range (%llu to %llu)", what, s, (unsigned long long)min,
-			       (unsigned long long)max);
+		               (unsigned long long)max);
 	*ret = v;
 	return ERR_OK;
 }

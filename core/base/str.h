@@ -30,7 +30,7 @@ void buf_clear(struct buf *b); /* keeps the memory */
 void buf_done(struct buf *b);
 
 /* malloc family that aborts when memory is out; free with free(). */
-void *mem_alloc(size_t size);            /* zeroed */
+void *mem_alloc(size_t size); /* zeroed */
 void *mem_resize(void *p, size_t size);
 char *mem_strdup(const char *s);
 

@@ -1,19 +1,21 @@
 /* What the control process and mha-vipd say to each other: one struct vip_msg per SOCK_SEQPACKET packet, nothing else.
- * control sends requests (seq > 0) and vipd answers each with VIP_REPLY of the same seq; vipd sends VIP_EVENT (seq 0) unasked. */
+ * control sends requests (seq > 0) and vipd answers each with VIP_REPLY of the same seq; vipd sends VIP_EVENT (seq 0) unasked.
+ */
 #ifndef BASE_VIP_MSG_H
 #define BASE_VIP_MSG_H
 
 #include <stdint.h>
 
 #define VIP_MSG_VERSION 1
-#define VIP_MSG_ADDRS 8
-#define VIP_MSG_PORTS 4
+#define VIP_MSG_ADDRS   8
+#define VIP_MSG_PORTS   4
 
 enum vip_msg_type {
-	VIP_LEASE = 1, /* hold `addrs` and `ports` for `owner` under `epoch` until `deadline_ns`; acquires or renews, idempotent */
-	VIP_RELEASE,   /* give everything of `owner` up now (epoch checked like a lease's); idempotent */
-	VIP_PROBE,     /* does another machine answer for addrs[0]? reply: flags VIP_F_CONFLICT and mac */
-	VIP_STATUS,    /* reply: what is held for `owner` */
+	VIP_LEASE =
+	        1, /* hold `addrs` and `ports` for `owner` under `epoch` until `deadline_ns`; acquires or renews, idempotent */
+	VIP_RELEASE, /* give everything of `owner` up now (epoch checked like a lease's); idempotent */
+	VIP_PROBE,   /* does another machine answer for addrs[0]? reply: flags VIP_F_CONFLICT and mac */
+	VIP_STATUS,  /* reply: what is held for `owner` */
 	VIP_REPLY,
 	VIP_EVENT
 };
@@ -33,9 +35,9 @@ struct vip_msg {
 	uint16_t version; /* VIP_MSG_VERSION */
 	uint16_t type;    /* enum vip_msg_type */
 	uint32_t seq;
-	int32_t rc;       /* in a reply: enum err_code */
-	uint32_t flags;   /* in a reply or event: enum vip_msg_flags */
-	uint64_t epoch;   /* lower than one seen before for this owner: ERR_REFUSED */
+	int32_t rc;          /* in a reply: enum err_code */
+	uint32_t flags;      /* in a reply or event: enum vip_msg_flags */
+	uint64_t epoch;      /* lower than one seen before for this owner: ERR_REFUSED */
 	int64_t deadline_ns; /* CLOCK_BOOTTIME */
 	char owner[72];      /* "group:main", "leader" */
 	uint16_t addr_count;

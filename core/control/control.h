@@ -1,5 +1,6 @@
-/* The controller: decides for every group. Time comes in with the event, effects go out as a list of actions plus "persist this first".
- * No clock, socket, file, log or random number inside. One instance per leadership: ctl_new at a won generation, ctl_free when deposed. */
+/* The controller: decides for every group. Time comes in with the event, effects go out as a list of actions plus "persist this
+ * first". No clock, socket, file, log or random number inside. One instance per leadership: ctl_new at a won generation,
+ * ctl_free when deposed. */
 #ifndef CONTROL_CONTROL_H
 #define CONTROL_CONTROL_H
 
@@ -14,7 +15,7 @@
 struct ctl;
 
 enum group_state {
-	STATE_NEW,        /* no primary was ever made */
+	STATE_NEW, /* no primary was ever made */
 	STATE_CREATING,
 	STATE_STEADY,
 	STATE_RESTARTING, /* the primary is restarted in place, same epoch */
@@ -37,22 +38,22 @@ struct group_record {
 	char engine[16];
 	enum group_state state;
 	uint64_t epoch;
-	uint64_t step;            /* grows with every decision; orders and reports name it */
-	int primary;              /* NODE_NONE: none */
-	int target;               /* switchover: the next primary */
-	node_set sync_set;        /* the most advanced of ALL of these standbys holds every acknowledged commit; empty: unknown */
-	bool is_sync;             /* durability: sync */
-	bool is_restart_first;    /* on_failure: restart */
+	uint64_t step;         /* grows with every decision; orders and reports name it */
+	int primary;           /* NODE_NONE: none */
+	int target;            /* switchover: the next primary */
+	node_set sync_set;     /* the most advanced of ALL of these standbys holds every acknowledged commit; empty: unknown */
+	bool is_sync;          /* durability: sync */
+	bool is_restart_first; /* on_failure: restart */
 	bool is_paused;
-	bool is_early;            /* the new primary may be promoted before it holds the lease: nobody can acknowledge for the old one */
+	bool is_early; /* the new primary may be promoted before it holds the lease: nobody can acknowledge for the old one */
 	enum op_kind op;
-	uint64_t op_id;           /* given by the store; 0: none */
+	uint64_t op_id; /* given by the store; 0: none */
 	char system_id[NAME_SIZE];
 	int vip_count;
 	char vips[MAX_VIPS][48];
-	node_set instances;       /* nodes that have one */
-	int rule;                 /* number of the rule that fired last */
-	char reason[256];         /* what operators read; "" in the healthy state */
+	node_set instances; /* nodes that have one */
+	int rule;           /* number of the rule that fired last */
+	char reason[256];   /* what operators read; "" in the healthy state */
 };
 
 struct ctl_node {
@@ -64,9 +65,9 @@ struct ctl_node {
 /* Timing of a profile, ms. */
 struct profile {
 	const char *name;
-	int64_t lease_ms;      /* L */
+	int64_t lease_ms; /* L */
 	int64_t heartbeat_ms;
-	int64_t silence_ms;    /* a node is silent when nothing was heard for so long */
+	int64_t silence_ms; /* a node is silent when nothing was heard for so long */
 	unsigned raft_latency_ms;
 };
 /* NULL when there is no such name ("fast", "default", "relaxed"). Static. */
@@ -89,8 +90,8 @@ enum event_type {
 
 enum commit_outcome {
 	COMMIT_DONE,
-	COMMIT_FAILED,  /* definitely not applied, still leader: try again */
-	COMMIT_LOST     /* unknown, or another generation rules: this controller must not go on (free it) */
+	COMMIT_FAILED, /* definitely not applied, still leader: try again */
+	COMMIT_LOST    /* unknown, or another generation rules: this controller must not go on (free it) */
 };
 
 enum command_kind { COMMAND_SWITCHOVER, COMMAND_FAILOVER, COMMAND_PAUSE, COMMAND_RESUME };
@@ -117,9 +118,9 @@ struct event {
 };
 
 enum action_type {
-	ACTION_ORDER,    /* send `order` to `node` */
-	ACTION_REPLY,    /* answer command `request_id` with code and text */
-	ACTION_TRANSFER  /* give Raft leadership to `node` (the primary's node) */
+	ACTION_ORDER,   /* send `order` to `node` */
+	ACTION_REPLY,   /* answer command `request_id` with code and text */
+	ACTION_TRANSFER /* give Raft leadership to `node` (the primary's node) */
 };
 
 struct action {
@@ -133,16 +134,16 @@ struct action {
 	char text[256];
 };
 
-/* "Persist this first": one transaction that checks the generation, writes the group's row and one event row, and opens or closes its operation row.
- * Nothing that follows from it leaves the controller before EVENT_COMMITTED says COMMIT_DONE. */
+/* "Persist this first": one transaction that checks the generation, writes the group's row and one event row, and opens or
+ * closes its operation row. Nothing that follows from it leaves the controller before EVENT_COMMITTED says COMMIT_DONE. */
 struct commit {
 	uint64_t id;
-	struct group_record record;  /* as it will be */
-	uint64_t old_epoch;          /* the row must still have it */
+	struct group_record record; /* as it will be */
+	uint64_t old_epoch;         /* the row must still have it */
 	bool is_op_begin, is_op_end;
 	bool is_op_failed;
-	bool is_event;               /* write an event row: rule, severity, text = record.reason or event_text */
-	int severity;                /* 0 info, 1 warning, 2 critical */
+	bool is_event; /* write an event row: rule, severity, text = record.reason or event_text */
+	int severity;  /* 0 info, 1 warning, 2 critical */
 	char event_text[256];
 };
 
@@ -154,7 +155,8 @@ struct update {
 	struct action actions[UPDATE_MAX_ACTIONS];
 };
 
-/* Work one event; *u is overwritten. When a list is full the rest follows on the next step (ctl_deadline is then at once). Never fails: 0. */
+/* Work one event; *u is overwritten. When a list is full the rest follows on the next step (ctl_deadline is then at once).
+ * Never fails: 0. */
 int ctl_step(struct ctl *c, const struct event *e, struct update *u);
 
 /* When to call again with EVENT_TICK at the latest, ms. */

@@ -8,7 +8,7 @@ const char *fact_words(enum fact_index i)
 {
 	static const char *const words[] = {
 #define X(bit, text) text,
-	    FACTS(X)
+	        FACTS(X)
 #undef X
 	};
 
@@ -18,8 +18,8 @@ const char *fact_words(enum fact_index i)
 int64_t facts_state_limit(enum group_state s)
 {
 	static const int64_t limits[STATE_COUNT] = {
-	    [STATE_CREATING] = 120000, [STATE_RESTARTING] = 15000, [STATE_FENCING] = 10000,
-	    [STATE_PROMOTING] = 20000, [STATE_CHECKPOINT] = 60000, [STATE_STOPPING] = 8000,
+	        [STATE_CREATING] = 120000, [STATE_RESTARTING] = 15000, [STATE_FENCING] = 10000,
+	        [STATE_PROMOTING] = 20000, [STATE_CHECKPOINT] = 60000, [STATE_STOPPING] = 8000,
 	};
 
 	return limits[s] > 0 ? limits[s] : INT64_MAX;
@@ -204,11 +204,11 @@ struct sync_step facts_sync_step(const struct ctl *c, const struct group *g)
 {
 	const struct instance_report *p = &g->inst[g->rec.primary].r;
 	struct sync_input in = {
-	    .committed = g->rec.sync_set,
-	    .told = p->sync_members,
-	    .desired = desired_sync(c, g),
-	    .is_settled = g->sync_seen_ms > 0 && c->now_ms - g->sync_seen_ms >= SYNC_SETTLE_MS,
-	    .is_caught_up = is_caught_up(g, p),
+	        .committed = g->rec.sync_set,
+	        .told = p->sync_members,
+	        .desired = desired_sync(c, g),
+	        .is_settled = g->sync_seen_ms > 0 && c->now_ms - g->sync_seen_ms >= SYNC_SETTLE_MS,
+	        .is_caught_up = is_caught_up(g, p),
 	};
 
 	return sync_plan(&in);

@@ -107,8 +107,9 @@ static node_set running_replicas(const struct ctl *c, const struct group *g, int
 	int node;
 
 	for (node = 0; node < c->node_count; node++)
-		if (node != primary && node != g->rec.primary && (g->rec.instances & node_bit(node)) != 0 && view_is_fresh(c, g, node) &&
-		    g->inst[node].r.process == PROC_RUNNING && g->inst[node].r.role == ROLE_REPLICA && !c->nodes[node].id.is_maintenance)
+		if (node != primary && node != g->rec.primary && (g->rec.instances & node_bit(node)) != 0 &&
+		    view_is_fresh(c, g, node) && g->inst[node].r.process == PROC_RUNNING &&
+		    g->inst[node].r.role == ROLE_REPLICA && !c->nodes[node].id.is_maintenance)
 			s |= node_bit(node);
 	return s;
 }
@@ -201,7 +202,8 @@ static void make_commit(struct ctl *c, struct group *g, const struct rule *rule,
 	g->next = g->rec;
 	g->next.state = rule->next;
 	g->next.rule = rule->number;
-	snprintf(g->next.reason, sizeof g->next.reason, "%s", rule->next == STATE_STEADY && rule->action != DO_STAY ? "" : reason);
+	snprintf(g->next.reason, sizeof g->next.reason, "%s",
+	         rule->next == STATE_STEADY && rule->action != DO_STAY ? "" : reason);
 	if (rule->action == DO_PAUSE)
 		snprintf(g->next.reason, sizeof g->next.reason, "%s", reason);
 	g->is_moved = rule->next != g->rec.state || rule->action == DO_RESTART || rule->action == DO_FENCE;
@@ -334,7 +336,8 @@ void fsm_command(struct ctl *c, struct group *g, const struct command *cmd)
 
 	snprintf(r.group, sizeof r.group, "%s", g->rec.name);
 	if (g->cmd.request_id != 0 || g->rec.op != OP_NONE) {
-		snprintf(r.text, sizeof r.text, "group \"%s\" is busy with a %s: wait for its end", g->rec.name, op_kind_name(busy));
+		snprintf(r.text, sizeof r.text, "group \"%s\" is busy with a %s: wait for its end", g->rec.name,
+		         op_kind_name(busy));
 		fsm_reply(c, &r);
 		return;
 	}

@@ -6,7 +6,7 @@
 
 #define NAME_SIZE 40
 #define MAX_NODES 16 /* nodes of one cluster, voters and standbys */
-#define MAX_VIPS 8   /* addresses of one owner */
+#define MAX_VIPS  8  /* addresses of one owner */
 #define NODE_NONE (-1)
 
 typedef uint32_t node_set;

@@ -1,4 +1,5 @@
-/* From the committed record to what each instance shall be. An order follows from the store alone, so a new controller gives the same ones. */
+/* From the committed record to what each instance shall be. An order follows from the store alone, so a new controller gives
+ * the same ones. */
 #include "core/control/state.h"
 
 #include "core/base/str.h"
@@ -37,8 +38,8 @@ static bool is_primary_up(const struct ctl *c, const struct group *g)
 {
 	const struct instance_report *p = &g->inst[g->rec.primary].r;
 
-	return g->rec.state == STATE_STEADY && view_is_fresh(c, g, g->rec.primary) && p->process == PROC_RUNNING && p->role == ROLE_PRIMARY &&
-	       p->promoted_epoch == g->rec.epoch;
+	return g->rec.state == STATE_STEADY && view_is_fresh(c, g, g->rec.primary) && p->process == PROC_RUNNING &&
+	       p->role == ROLE_PRIMARY && p->promoted_epoch == g->rec.epoch;
 }
 
 static void order_replica(const struct ctl *c, const struct group *g, struct order *o)

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The LEASE_BREAK_... lines take one safety rule away each. Only the simulator's self-test compiles them, to show that it notices. */
+/* The LEASE_BREAK_... lines take one safety rule away each. Only the simulator's self-test compiles them, to show that it
+ * notices. */
 
 #define FIRST_SLOTS 8
 
@@ -67,15 +68,16 @@ static enum lease_answer answer_wait(enum lease_answer answer, int64_t wait_ms, 
 	return answer;
 }
 
-enum lease_answer lease_voter_ask(struct lease_voter *v, int64_t now_ms, const char *resource, uint64_t value, uint64_t set_number,
-				  int64_t *ret_busy_ms)
+enum lease_answer lease_voter_ask(struct lease_voter *v, int64_t now_ms, const char *resource, uint64_t value,
+                                  uint64_t set_number, int64_t *ret_busy_ms)
 {
 	struct lease_voter_slot *slot;
 
 	if (set_number < v->set.number)
 		return LEASE_OLD_SET;
 #ifndef LEASE_BREAK_RESTART_WAIT
-	/* What this voter granted before it forgot has lapsed at the end of its first L: it had started to run before the start. */
+	/* What this voter granted before it forgot has lapsed at the end of its first L: it had started to run before the
+	 * start. */
 	if (now_ms < v->start_ms + v->term_ms)
 		return answer_wait(LEASE_STARTING, v->start_ms + v->term_ms - now_ms, ret_busy_ms);
 #endif
@@ -107,7 +109,8 @@ void lease_hold(struct lease_holder *h, const char *resource, uint64_t value, in
 {
 	if (value <= h->value)
 		return;
-	/* Rounds of an earlier value, or of the same value before it was given up, must never count: their grants may be gone. */
+	/* Rounds of an earlier value, or of the same value before it was given up, must never count: their grants may be gone.
+	 */
 	memset(h, 0, sizeof *h);
 	str_copy(h->resource, sizeof h->resource, resource);
 	h->value = value;
@@ -132,8 +135,9 @@ void lease_round_sent(struct lease_holder *h, int64_t now_ms, uint64_t number, c
 	round->granted = 0;
 }
 
-/* How long a lease lasts after its round was sent. Two clocks that are off by 1% each differ by less than the margin, but at short terms only by
- * a fraction of a millisecond less, and the voter's time of receipt was rounded down to whole milliseconds: one more pays for that. */
+/* How long a lease lasts after its round was sent. Two clocks that are off by 1% each differ by less than the margin, but at
+ * short terms only by a fraction of a millisecond less, and the voter's time of receipt was rounded down to whole milliseconds:
+ * one more pays for that. */
 static int64_t safe_term_ms(int64_t term_ms)
 {
 	return term_ms * (100 - LEASE_MARGIN_PERCENT) / 100 - 1;

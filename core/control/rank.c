@@ -5,17 +5,17 @@
 const char *rank_reject_text(enum rank_reject r)
 {
 	static const char *const texts[] = {
-	    [RANK_OK] = "eligible",
-	    [RANK_NO_INSTANCE] = "has no instance of the group",
-	    [RANK_IS_PRIMARY] = "is the primary",
-	    [RANK_MAINTENANCE] = "is in maintenance",
-	    [RANK_UNREACHABLE] = "is not reachable",
-	    [RANK_NOT_RUNNING] = "its server is not running",
-	    [RANK_NOT_REPLICA] = "its server is not a replica",
-	    [RANK_NO_POSITION] = "its position is not known",
-	    [RANK_NOT_SYNC] = "is not in the synchronous set, it may lack acknowledged commits",
-	    [RANK_NO_SYNC_SET] = "nobody is known to hold every acknowledged commit",
-	    [RANK_OLD_TIMELINE] = "is on an older timeline",
+	        [RANK_OK] = "eligible",
+	        [RANK_NO_INSTANCE] = "has no instance of the group",
+	        [RANK_IS_PRIMARY] = "is the primary",
+	        [RANK_MAINTENANCE] = "is in maintenance",
+	        [RANK_UNREACHABLE] = "is not reachable",
+	        [RANK_NOT_RUNNING] = "its server is not running",
+	        [RANK_NOT_REPLICA] = "its server is not a replica",
+	        [RANK_NO_POSITION] = "its position is not known",
+	        [RANK_NOT_SYNC] = "is not in the synchronous set, it may lack acknowledged commits",
+	        [RANK_NO_SYNC_SET] = "nobody is known to hold every acknowledged commit",
+	        [RANK_OLD_TIMELINE] = "is on an older timeline",
 	};
 
 	return texts[r];
@@ -92,7 +92,8 @@ char *rank_explain(const struct ctl *c, const struct group *g, bool is_forced, c
 
 		if (why == RANK_NO_INSTANCE || why == RANK_IS_PRIMARY || why == RANK_OK)
 			continue;
-		len += (size_t)snprintf(buf + len, size - len, "%s%s %s", len > 0 ? "; " : "", view_node_name(c, node), rank_reject_text(why));
+		len += (size_t)snprintf(buf + len, size - len, "%s%s %s", len > 0 ? "; " : "", view_node_name(c, node),
+		                        rank_reject_text(why));
 	}
 	if (len == 0)
 		snprintf(buf, size, "there is no other instance");

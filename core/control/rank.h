@@ -13,13 +13,15 @@ enum rank_reject {
 	RANK_NOT_RUNNING,
 	RANK_NOT_REPLICA,
 	RANK_NO_POSITION,
-	RANK_NOT_SYNC,   /* a synchronous group, and it is not in the committed set */
-	RANK_NO_SYNC_SET,/* a synchronous group whose committed set is empty: nobody is known to hold every acknowledged commit */
+	RANK_NOT_SYNC,    /* a synchronous group, and it is not in the committed set */
+	RANK_NO_SYNC_SET, /* a synchronous group whose committed set is empty: nobody is known to hold every acknowledged commit
+	                   */
 	RANK_OLD_TIMELINE
 };
 const char *rank_reject_text(enum rank_reject r);
 
-/* May this node's instance become primary? is_forced: the operator accepts loss, membership of the synchronous set is not asked. */
+/* May this node's instance become primary? is_forced: the operator accepts loss, membership of the synchronous set is not
+ * asked. */
 enum rank_reject rank_check(const struct ctl *c, const struct group *g, int node, bool is_forced);
 
 /* The best candidate or NODE_NONE: most advanced, then this controller's own node, then the lowest index. */

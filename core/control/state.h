@@ -4,14 +4,14 @@
 
 #include "core/control/control.h"
 
-#define STREAMING_FRESH_MS 500 /* a replica that heard its upstream so recently proves that it lives */
-#define STUCK_PROBE_MS 3000    /* a running server that answers no probe for so long does not work */
-#define UNSERVED_MS 5000       /* a primary that is up but holds no lease for so long serves nobody */
-#define SYNC_SETTLE_MS 1000    /* walsenders of the server learn of a smaller synchronous set within this time */
-#define COMMIT_RETRY_MS 100
-#define TICK_MS 100
-#define TRANSFER_PAUSE_MS 5000
-#define ORDER_REPEAT_MS 1000
+#define STREAMING_FRESH_MS 500  /* a replica that heard its upstream so recently proves that it lives */
+#define STUCK_PROBE_MS     3000 /* a running server that answers no probe for so long does not work */
+#define UNSERVED_MS        5000 /* a primary that is up but holds no lease for so long serves nobody */
+#define SYNC_SETTLE_MS     1000 /* walsenders of the server learn of a smaller synchronous set within this time */
+#define COMMIT_RETRY_MS    100
+#define TICK_MS            100
+#define TRANSFER_PAUSE_MS  5000
+#define ORDER_REPEAT_MS    1000
 
 struct view_node {
 	struct ctl_node id;
@@ -35,7 +35,7 @@ struct command {
 	enum command_kind kind;
 	int target;
 	bool is_forced;
-	bool is_begun;       /* its operation was committed */
+	bool is_begun; /* its operation was committed */
 };
 
 struct group {
@@ -43,16 +43,16 @@ struct group {
 	struct group_record next; /* as it will be, while is_committing */
 	struct commit pending;
 	bool is_committing;
-	bool is_moved;            /* the pending commit changes the state */
-	bool is_commit_queued;    /* the pending commit did not fit into the last update */
-	int64_t retry_ms;         /* no commit before */
-	int64_t since_ms;         /* when rec.state was entered */
+	bool is_moved;         /* the pending commit changes the state */
+	bool is_commit_queued; /* the pending commit did not fit into the last update */
+	int64_t retry_ms;      /* no commit before */
+	int64_t since_ms;      /* when rec.state was entered */
 	struct command cmd;
-	node_set due;             /* nodes that get an order */
+	node_set due; /* nodes that get an order */
 	int64_t ordered_ms[MAX_NODES];
-	node_set sync_wanted;     /* what the primary shall be told to wait for */
-	node_set sync_told;       /* sync_wanted of the last order */
-	int64_t sync_seen_ms;     /* since when the server reports sync_wanted as in force; 0: it does not */
+	node_set sync_wanted; /* what the primary shall be told to wait for */
+	node_set sync_told;   /* sync_wanted of the last order */
+	int64_t sync_seen_ms; /* since when the server reports sync_wanted as in force; 0: it does not */
 	struct view_instance inst[MAX_NODES];
 };
 

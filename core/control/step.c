@@ -10,7 +10,7 @@
 const char *group_state_name(enum group_state s)
 {
 	static const char *const names[STATE_COUNT] = {"new",     "creating",  "steady",     "restarting",
-						       "fencing", "promoting", "checkpoint", "stopping"};
+	                                               "fencing", "promoting", "checkpoint", "stopping"};
 
 	return names[s];
 }
@@ -80,9 +80,9 @@ void ctl_add_group(struct ctl *c, const struct group_record *rec)
 static void take_command(struct ctl *c, const struct event *e)
 {
 	struct command cmd = {.request_id = e->u.command.request_id,
-			      .kind = e->u.command.kind,
-			      .target = e->u.command.target,
-			      .is_forced = e->u.command.is_forced};
+	                      .kind = e->u.command.kind,
+	                      .target = e->u.command.target,
+	                      .is_forced = e->u.command.is_forced};
 	struct reply_due r = {.request_id = e->u.command.request_id, .code = ERR_NOTFOUND};
 	size_t i;
 
@@ -101,7 +101,8 @@ static void take_outcome(struct ctl *c, const struct event *e)
 {
 	size_t i;
 
-	/* After a lost commit another controller may rule, or this one no longer knows what it decided: it says nothing more. */
+	/* After a lost commit another controller may rule, or this one no longer knows what it decided: it says nothing more.
+	 */
 	if (e->u.committed.outcome == COMMIT_LOST)
 		c->is_lost = true;
 	for (i = 0; i < c->group_count && !c->is_lost; i++)
@@ -183,7 +184,8 @@ static void emit_transfer(struct ctl *c, struct update *u)
 	const struct group *g = c->groups;
 	struct action *a;
 
-	if (c->group_count == 0 || g->rec.state != STATE_STEADY || g->rec.reason[0] != '\0' || g->is_committing || g->cmd.request_id != 0)
+	if (c->group_count == 0 || g->rec.state != STATE_STEADY || g->rec.reason[0] != '\0' || g->is_committing ||
+	    g->cmd.request_id != 0)
 		return;
 	if (g->rec.primary == c->self || !view_is_online(c, g->rec.primary) || c->now_ms - c->transfer_ms < TRANSFER_PAUSE_MS)
 		return;

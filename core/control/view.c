@@ -70,7 +70,8 @@ static void take_report(struct ctl *c, int node, const struct instance_report *r
 		note_streaming(g, r, c->now_ms);
 }
 
-/* An order answers a heartbeat; it is repeated only when it says something that the node has not taken yet, or once a second. */
+/* An order answers a heartbeat; it is repeated only when it says something that the node has not taken yet, or once a second.
+ */
 static void mark_due(struct ctl *c, int node)
 {
 	size_t i;

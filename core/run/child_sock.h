@@ -1,5 +1,5 @@
-/* A client of mha-dbd or mha-vipd: a SOCK_SEQPACKET connection of fixed-size messages on the loop, connected again (every 20 ms at first,
- * 200 ms at the most) while the other side is away. */
+/* A client of mha-dbd or mha-vipd: a SOCK_SEQPACKET connection of fixed-size messages on the loop, connected again (every 20 ms
+ * at first, 200 ms at the most) while the other side is away. */
 #ifndef RUN_CHILD_SOCK_H
 #define RUN_CHILD_SOCK_H
 

@@ -152,7 +152,8 @@ char *codec_heartbeat(const struct config *c, const struct heartbeat *hb, const 
 	put_bool(o, "stopping", hb->is_stopping);
 	put_u64(o, "generation", hb->generation);
 	for (i = 0; i < hb->ask_count; i++)
-		json_array_append_new(asks, json_pack("{s:s,s:I}", "r", hb->asks[i].resource, "v", (json_int_t)hb->asks[i].value));
+		json_array_append_new(asks,
+		                      json_pack("{s:s,s:I}", "r", hb->asks[i].resource, "v", (json_int_t)hb->asks[i].value));
 	json_object_set_new(o, "asks", asks);
 	for (i = 0; i < hb->report_count; i++)
 		json_array_append_new(reports, report_json(c, &hb->reports[i]));
@@ -217,7 +218,8 @@ char *codec_release(const char *resource, uint64_t value)
 	return dump(o);
 }
 
-/* Reading: a missing key is its zero value; a key of the wrong type, a negative number or an unknown node is an error, kept in the cursor. */
+/* Reading: a missing key is its zero value; a key of the wrong type, a negative number or an unknown node is an error, kept in
+ * the cursor. */
 struct cursor {
 	const struct config *c;
 	struct err *e;
@@ -444,7 +446,8 @@ int codec_decode(const struct config *c, const char *peer, const char *json, siz
 	int from = codec_node(c, peer);
 
 	if (!json_is_object(o) || type == NULL)
-		k.rc = err_set(e, ERR_PROTOCOL, "a frame of %zu bytes is no JSON object with a type: %s", len, o == NULL ? je.text : "t");
+		k.rc = err_set(e, ERR_PROTOCOL, "a frame of %zu bytes is no JSON object with a type: %s", len,
+		               o == NULL ? je.text : "t");
 	else if (strcmp(type, "hb") == 0)
 		read_heartbeat(&k, o, ret);
 	else if (strcmp(type, "reply") == 0)

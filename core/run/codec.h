@@ -27,7 +27,10 @@ struct frame {
 	struct instance_report reports[64];
 	struct lease_reply reply;
 	struct order order;
-	struct { char resource[LEASE_RESOURCE_SIZE]; uint64_t value; } release;
+	struct {
+		char resource[LEASE_RESOURCE_SIZE];
+		uint64_t value;
+	} release;
 };
 
 /* Each returns a text to be freed with free(). */
@@ -36,8 +39,10 @@ char *codec_reply(const struct config *c, const struct lease_reply *r);
 char *codec_order(const struct config *c, const struct order *o);
 char *codec_release(const char *resource, uint64_t value);
 
-/* Decode what `peer` sent; every field is checked, the sender is the link's peer whatever the text says. ERR_PROTOCOL names the field. */
-int codec_decode(const struct config *c, const char *peer, const char *json, size_t len, struct frame *ret, struct err *e) MUST_USE;
+/* Decode what `peer` sent; every field is checked, the sender is the link's peer whatever the text says. ERR_PROTOCOL names the
+ * field. */
+int codec_decode(const struct config *c, const char *peer, const char *json, size_t len, struct frame *ret,
+                 struct err *e) MUST_USE;
 
 /* Index of a node's name in the configuration, NODE_NONE. */
 int codec_node(const struct config *c, const char *name);

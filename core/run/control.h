@@ -1,4 +1,5 @@
-/* The control process' parts and who calls whom: events come in through control_main.c, the pure cores decide, effects.c carries out. */
+/* The control process' parts and who calls whom: events come in through control_main.c, the pure cores decide, effects.c
+ * carries out. */
 #ifndef RUN_CONTROL_H
 #define RUN_CONTROL_H
 
@@ -50,7 +51,7 @@ struct last_heartbeat {
 };
 
 #define MAX_WAITING_REQUESTS 64
-#define MAX_LEADER_VIPS 4
+#define MAX_LEADER_VIPS      4
 struct waiting_request {
 	uint64_t id; /* 0: free */
 	struct http_request *http;
@@ -73,32 +74,32 @@ struct control {
 	struct dbd_client *dbds;
 	struct agent *agent; /* NULL until this node is a member */
 	struct agent_update agent_update;
-	struct ctl *ctl;     /* NULL unless LEADERSHIP_ACTIVE */
+	struct ctl *ctl; /* NULL unless LEADERSHIP_ACTIVE */
 	struct update ctl_update;
-	struct frame frame;  /* decoding space */
+	struct frame frame; /* decoding space */
 	struct last_heartbeat last[MAX_NODES];
 	struct self_frame *self_head, **self_tail;
 	bool is_delivering;
 
 	enum leadership leadership;
 	uint64_t generation;
-	char leader_id[24];      /* raft id, "" or "0": unknown */
+	char leader_id[24]; /* raft id, "" or "0": unknown */
 	char leader_address[64];
-	bool is_leader;          /* of Raft, by the last notification */
+	bool is_leader; /* of Raft, by the last notification */
 	uint64_t leader_change;
-	int64_t retry_ms;        /* no attempt to win before */
-	int64_t sign_ms;         /* when the store last got a sign of life */
-	int64_t quorum_ms;       /* last commit or generation that succeeded */
+	int64_t retry_ms;  /* no attempt to win before */
+	int64_t sign_ms;   /* when the store last got a sign of life */
+	int64_t quorum_ms; /* last commit or generation that succeeded */
 
 	struct membership *membership;
 	int leader_vip_count;
 	char leader_vips[MAX_LEADER_VIPS][48];
-	uint32_t vip_seq;        /* of leader VIP requests: the high half of the number space */
+	uint32_t vip_seq; /* of leader VIP requests: the high half of the number space */
 
 	struct waiting_request waiting[MAX_WAITING_REQUESTS];
 	uint64_t last_request;
 
-	uv_timer_t timer;        /* agent, controller, housekeeping */
+	uv_timer_t timer; /* agent, controller, housekeeping */
 	uv_signal_t sigterm, sigint;
 	bool is_stopping;
 	int64_t stop_ms;
@@ -107,7 +108,7 @@ struct control {
 };
 
 /* control_main.c */
-void control_arm(struct control *c);                      /* set the timer to the earliest deadline */
+void control_arm(struct control *c); /* set the timer to the earliest deadline */
 void control_exit(struct control *c, int code);
 bool control_load_member(struct control *c, struct err *e); /* read node.json; starts the agent when this node is a member */
 void control_set_hello(struct control *c);

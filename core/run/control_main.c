@@ -15,9 +15,9 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define EXIT_CONFIG 78
+#define EXIT_CONFIG     78
 #define HOUSEKEEPING_MS 100
-#define STOP_LIMIT_MS 8000
+#define STOP_LIMIT_MS   8000
 
 static bool is_same_machine_vip(const struct config *c)
 {
@@ -68,7 +68,8 @@ static void save_voters(struct control *c, uint64_t *saved)
 		return;
 	voters_path(c, path, sizeof path, "");
 	voters_path(c, tmp, sizeof tmp, ".new");
-	len = snprintf(line, sizeof line, "%" PRIu64 " %s\n", v->number, codec_set_format(c->config, v->members, names, sizeof names));
+	len = snprintf(line, sizeof line, "%" PRIu64 " %s\n", v->number,
+	               codec_set_format(c->config, v->members, names, sizeof names));
 	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
 	if (fd < 0)
 		return;
@@ -82,8 +83,8 @@ static void save_voters(struct control *c, uint64_t *saved)
 
 void control_set_hello(struct control *c)
 {
-	json_t *o = json_pack("{s:s,s:s,s:s,s:s}", "cluster", c->config->cluster, "node", c->config->node, "address", c->config->address, "uuid",
-			      c->member.uuid);
+	json_t *o = json_pack("{s:s,s:s,s:s,s:s}", "cluster", c->config->cluster, "node", c->config->node, "address",
+	                      c->config->address, "uuid", c->member.uuid);
 	char *json = json_dumps(o, JSON_COMPACT);
 
 	link_set_hello(c->hub, json);
@@ -96,13 +97,13 @@ static void start_agent(struct control *c)
 	struct agent_node nodes[MAX_NODES];
 	struct agent_instance *instances = mem_alloc((c->config->instances_count + 1) * sizeof *instances);
 	struct agent_setup s = {.profile = c->member.profile,
-				.self = c->self,
-				.node_count = (int)c->config->nodes_count,
-				.nodes = nodes,
-				.instance_count = (int)c->config->instances_count,
-				.instances = instances,
-				.incarnation = random_u64(),
-				.has_vipd = c->vipd != NULL};
+	                        .self = c->self,
+	                        .node_count = (int)c->config->nodes_count,
+	                        .nodes = nodes,
+	                        .instance_count = (int)c->config->instances_count,
+	                        .instances = instances,
+	                        .incarnation = random_u64(),
+	                        .has_vipd = c->vipd != NULL};
 	unsigned i;
 
 	memset(nodes, 0, sizeof nodes);
@@ -158,7 +159,8 @@ bool control_load_member(struct control *c, struct err *e)
 	if (address != NULL)
 		str_copy(c->member.raft_address, sizeof c->member.raft_address, address);
 	else
-		snprintf(c->member.raft_address, sizeof c->member.raft_address, "%s:%u", c->config->address, c->config->ports.raft);
+		snprintf(c->member.raft_address, sizeof c->member.raft_address, "%s:%u", c->config->address,
+		         c->config->ports.raft);
 	if (!c->member.is_member && uuid != NULL && uuid[0] != '\0' && profile != NULL && profile_find(profile) != NULL) {
 		str_copy(c->member.uuid, sizeof c->member.uuid, uuid);
 		c->member.profile = profile_find(profile);
@@ -187,14 +189,19 @@ static bool hello_came(void *arg, const char *peer, const char *json, char *reas
 	if (cluster == NULL || uuid == NULL || address == NULL || n == NULL)
 		snprintf(reason, size, "node \"%s\" did not say who it is", peer);
 	else if (strcmp(cluster, c->config->cluster) != 0)
-		snprintf(reason, size, "node \"%s\" belongs to cluster \"%s\", this is \"%s\": correct `cluster` or `nodes` in its node.yaml", peer,
-			 cluster, c->config->cluster);
+		snprintf(reason, size,
+		         "node \"%s\" belongs to cluster \"%s\", this is \"%s\": correct `cluster` or `nodes` in its node.yaml",
+		         peer, cluster, c->config->cluster);
 	else if (strcmp(address, n->address) != 0)
-		snprintf(reason, size, "two hosts are named \"%s\": it is listed at %s, another one says so at %s; give each host a name of its own", peer,
-			 n->address, address);
+		snprintf(reason, size,
+		         "two hosts are named \"%s\": it is listed at %s, another one says so at %s; give each host a name of "
+		         "its own",
+		         peer, n->address, address);
 	else if (uuid[0] != '\0' && c->member.is_member && strcmp(uuid, c->member.uuid) != 0)
-		snprintf(reason, size, "node \"%s\" is a member of another cluster (uuid %s, this is %s): empty its state directory before it joins", peer,
-			 uuid, c->member.uuid);
+		snprintf(reason, size,
+		         "node \"%s\" is a member of another cluster (uuid %s, this is %s): empty its state directory before "
+		         "it joins",
+		         peer, uuid, c->member.uuid);
 	else if (uuid[0] != '\0')
 		c->has_accepted_member = true;
 	json_decref(o);
@@ -324,8 +331,8 @@ static void connect_helpers(struct control *c)
 
 		c->dbds[i].owner = c;
 		c->dbds[i].index = (int)i;
-		c->dbds[i].sock =
-		    child_sock_new(c->loop, config_path_dbd(c->config, c->config->instances[i].group, path), sizeof(struct dbd_msg), &dh);
+		c->dbds[i].sock = child_sock_new(c->loop, config_path_dbd(c->config, c->config->instances[i].group, path),
+		                                 sizeof(struct dbd_msg), &dh);
 	}
 	if (is_same_machine_vip(c->config))
 		c->vipd = child_sock_new(c->loop, config_path_vipd(c->config, path), sizeof(struct vip_msg), &vh);

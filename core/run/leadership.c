@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WIN_MS 3000
-#define WIN_RETRY_MS 50
-#define TRANSFER_MS 3000
+#define WIN_MS           3000
+#define WIN_RETRY_MS     50
+#define TRANSFER_MS      3000
 #define ARBITER_RETRY_MS 100
-#define SIGN_MS 150
+#define SIGN_MS          150
 
 static void feed_last_heartbeats(struct control *c)
 {

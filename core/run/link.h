@@ -1,5 +1,5 @@
-/* The node's one TCP port (7400): WebSocket links between control processes (one per pair, dialled by the node whose name sorts first)
- * and the HTTP API. libwebsockets on the caller's libuv loop; TLS slots in here. */
+/* The node's one TCP port (7400): WebSocket links between control processes (one per pair, dialled by the node whose name sorts
+ * first) and the HTTP API. libwebsockets on the caller's libuv loop; TLS slots in here. */
 #ifndef RUN_LINK_H
 #define RUN_LINK_H
 
@@ -18,7 +18,8 @@ struct link_handlers {
 	void (*frame)(void *arg, const char *peer, const char *json, size_t len); /* one JSON text from peer */
 	void (*up)(void *arg, const char *peer); /* both sides have accepted the other's hello */
 	void (*down)(void *arg, const char *peer, const char *reason);
-	/* The peer refused our hello: wrong cluster, same name twice ... It is dialled again after 1 s, so the same reason comes again. */
+	/* The peer refused our hello: wrong cluster, same name twice ... It is dialled again after 1 s, so the same reason
+	 * comes again. */
 	void (*refused)(void *arg, const char *peer, const char *reason);
 	/* May a peer that says this hello be linked? Return false and a reason for it to print. Called on both sides. */
 	bool (*hello)(void *arg, const char *peer, const char *hello_json, char *reason, size_t reason_size);
@@ -26,7 +27,8 @@ struct link_handlers {
 };
 
 /* Listens at c->address:c->ports.peer (and 127.0.0.1 when that differs and can be bound) and dials the peers of c->nodes. */
-int link_start(uv_loop_t *loop, const struct config *c, const struct link_handlers *h, struct link_hub **ret, struct err *e) MUST_USE;
+int link_start(uv_loop_t *loop, const struct config *c, const struct link_handlers *h, struct link_hub **ret,
+               struct err *e) MUST_USE;
 /* Closes everything; pending requests die with it: do not answer them any more. No handler is called from here on. May be
  * called from a handler. The memory goes while the loop turns for a few more ms. */
 void link_stop(struct link_hub *l);
@@ -34,7 +36,8 @@ void link_stop(struct link_hub *l);
 /* The JSON object sent first on every new link (who we are); copied. May be set again; used from the next link on. */
 void link_set_hello(struct link_hub *l, const char *json);
 
-/* Queue a text for a peer; false when it is not linked or its queue is over 256 KiB (then the link is dropped: heartbeats, not history). */
+/* Queue a text for a peer; false when it is not linked or its queue is over 256 KiB (then the link is dropped: heartbeats, not
+ * history). */
 bool link_send(struct link_hub *l, const char *peer, const char *json, size_t len);
 bool link_is_up(const struct link_hub *l, const char *peer);
 
@@ -42,7 +45,7 @@ const char *http_method(const struct http_request *r); /* "GET", "POST", "HEAD" 
 const char *http_path(const struct http_request *r);   /* without the query */
 /* Value of a query parameter, decoded; NULL when absent. Borrowed until the reply. */
 const char *http_query(const struct http_request *r, const char *name);
-const char *http_body(const struct http_request *r);   /* "" when none; at most 64 KiB, more is answered 413 by the hub */
+const char *http_body(const struct http_request *r); /* "" when none; at most 64 KiB, more is answered 413 by the hub */
 /* Answer and free. location may be NULL; a client that has gone is fine. body is copied. */
 void http_reply(struct http_request *r, int status, const char *content_type, const char *location, const char *body);
 

@@ -10,10 +10,10 @@
 #include <string.h>
 
 #define TICK_EVERY_MS 200
-#define HEARD_MS 1500
-#define CHANGE_MS 10000
-#define POLL_MS 500
-#define MAX_VOTERS 5
+#define HEARD_MS      1500
+#define CHANGE_MS     10000
+#define POLL_MS       500
+#define MAX_VOTERS    5
 
 struct membership {
 	struct control *c;
@@ -47,7 +47,8 @@ void membership_begin(struct membership *m, const json_t *nodes, const json_t *v
 	size_t i;
 
 	m->members = 0;
-	json_array_foreach(nodes, i, o) {
+	json_array_foreach(nodes, i, o)
+	{
 		int node = codec_node(config, json_string_value(json_object_get(o, "name")));
 
 		if (node == NODE_NONE)
@@ -125,13 +126,17 @@ static void record_node(struct membership *m)
 	struct buf b = {0};
 
 	persist_guard(&b, c->generation);
-	buf_printf(&b, "INSERT INTO node (name, raft_id, address, raft_address, role, joined_at) VALUES ('%s', '%s', '%s', '%s', '%s', %" PRId64 ");",
-		   n->name, l->extra.raft_id, n->address, l->extra.raft_address, strcmp(n->role, "arbiter") == 0 ? "arbiter" : "voter",
-		   clock_wall_ms());
-	buf_printf(&b, "INSERT INTO voter_set (number, members, committed_at) VALUES (%" PRIu64 ", '%s', %" PRId64 ");", m->voters.number + 1,
-		   codec_set_format(c->config, members, names, sizeof names), clock_wall_ms());
-	buf_printf(&b, "INSERT INTO event (at, generation, severity, text) VALUES (%" PRId64 ", %" PRIu64 ", 'info', 'node %s has joined as voter');",
-		   clock_wall_ms(), c->generation, n->name);
+	buf_printf(&b,
+	           "INSERT INTO node (name, raft_id, address, raft_address, role, joined_at) VALUES ('%s', '%s', '%s', '%s', "
+	           "'%s', %" PRId64 ");",
+	           n->name, l->extra.raft_id, n->address, l->extra.raft_address,
+	           strcmp(n->role, "arbiter") == 0 ? "arbiter" : "voter", clock_wall_ms());
+	buf_printf(&b, "INSERT INTO voter_set (number, members, committed_at) VALUES (%" PRIu64 ", '%s', %" PRId64 ");",
+	           m->voters.number + 1, codec_set_format(c->config, members, names, sizeof names), clock_wall_ms());
+	buf_printf(&b,
+	           "INSERT INTO event (at, generation, severity, text) VALUES (%" PRId64 ", %" PRIu64
+	           ", 'info', 'node %s has joined as voter');",
+	           clock_wall_ms(), c->generation, n->name);
 	buf_puts(&b, "SELECT 1");
 	log_info("membership", "node %s has joined as voter", n->name);
 	store_session_query(c->store, b.data, CHANGE_MS, change_done, m);
@@ -148,7 +153,8 @@ static void assigned(void *arg, enum store_outcome outcome, const PGresult *res,
 		return;
 	}
 	if (outcome != STORE_DONE) {
-		log_warn("membership", "node %s is not a voter yet: %s %s", m->c->config->nodes[m->changing].name, sqlstate, message);
+		log_warn("membership", "node %s is not a voter yet: %s %s", m->c->config->nodes[m->changing].name, sqlstate,
+		         message);
 		m->is_busy = false;
 		return;
 	}
@@ -193,9 +199,11 @@ static void check_identity(struct membership *m, int node)
 	if (strcmp(x->raft_id, m->raft_ids[node]) == 0 || x->raft_id[0] == '\0' || (m->refused & node_bit(node)) != 0)
 		return;
 	m->refused |= node_bit(node);
-	log_error("membership", "node \"%s\" is a member with store id %s, but the host that says so has %s: it was wiped, or two hosts have one name. "
-				"Restore its state directory, or give the host a name of its own",
-		  m->c->config->nodes[node].name, m->raft_ids[node], x->raft_id);
+	log_error("membership",
+	          "node \"%s\" is a member with store id %s, but the host that says so has %s: it was wiped, or two hosts have "
+	          "one name. "
+	          "Restore its state directory, or give the host a name of its own",
+	          m->c->config->nodes[node].name, m->raft_ids[node], x->raft_id);
 }
 
 static bool register_instances(struct membership *m, int node)
@@ -204,7 +212,8 @@ static bool register_instances(struct membership *m, int node)
 	struct buf b = {0};
 	size_t i;
 
-	if (codec_decode(c->config, c->config->nodes[node].name, c->last[node].json, strlen(c->last[node].json), &c->frame, NULL) != ERR_OK)
+	if (codec_decode(c->config, c->config->nodes[node].name, c->last[node].json, strlen(c->last[node].json), &c->frame,
+	                 NULL) != ERR_OK)
 		return false;
 	for (i = 0; i < c->frame.heartbeat.report_count; i++) {
 		const struct group_record *g = ctl_find_group(c->ctl, c->frame.reports[i].group);
@@ -213,7 +222,8 @@ static bool register_instances(struct membership *m, int node)
 			continue;
 		if (b.len == 0)
 			persist_guard(&b, c->generation);
-		buf_printf(&b, "INSERT OR IGNORE INTO db_instance (group_name, node) VALUES ('%s', '%s');", g->name, c->config->nodes[node].name);
+		buf_printf(&b, "INSERT OR IGNORE INTO db_instance (group_name, node) VALUES ('%s', '%s');", g->name,
+		           c->config->nodes[node].name);
 		log_info("membership", "node %s takes part in group %s", c->config->nodes[node].name, g->name);
 	}
 	if (b.len > 0) {
@@ -245,7 +255,8 @@ static void look_at(struct membership *m, int node, int64_t now)
 		(void)register_instances(m, node);
 		return;
 	}
-	/* A voter that has just started grants nothing for L: it is taken in when it can vote, so that leases are held throughout. */
+	/* A voter that has just started grants nothing for L: it is taken in when it can vote, so that leases are held
+	 * throughout. */
 	if (now - l->incarnation_since_ms > settled && now - m->changed_ms > settled)
 		add_node(m, node);
 }

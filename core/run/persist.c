@@ -24,8 +24,10 @@ void persist_quote(struct buf *b, const char *text)
 /* decision_guard has CHECK (ok = 1): a false condition fails the statement, and with it the whole transaction. */
 void persist_guard(struct buf *b, uint64_t generation)
 {
-	buf_printf(b, "INSERT OR REPLACE INTO decision_guard (id, ok) SELECT 1, EXISTS (SELECT 1 FROM controller WHERE generation = %" PRIu64 ");",
-		   generation);
+	buf_printf(b,
+	           "INSERT OR REPLACE INTO decision_guard (id, ok) SELECT 1, EXISTS (SELECT 1 FROM controller WHERE generation "
+	           "= %" PRIu64 ");",
+	           generation);
 }
 
 static void guard_epoch(struct buf *b, const struct commit *k)
@@ -46,10 +48,12 @@ static void write_operation(struct control *c, struct buf *b, const struct commi
 	int64_t now = clock_wall_ms();
 
 	if (k->is_op_begin) {
-		buf_puts(b, "INSERT INTO operation (group_name, kind, from_node, to_node, generation, epoch, phase, started_at, reason) VALUES (");
+		buf_puts(b, "INSERT INTO operation (group_name, kind, from_node, to_node, generation, epoch, phase, "
+		            "started_at, reason) VALUES (");
 		persist_quote(b, r->name);
 		buf_printf(b, ", '%s', '%s', '%s', %" PRIu64 ", %" PRIu64 ", '%s', %" PRId64 ", ", op_kind_name(r->op),
-			   node_name(c, r->primary), node_name(c, r->target), c->generation, r->epoch, group_state_name(r->state), now);
+		           node_name(c, r->primary), node_name(c, r->target), c->generation, r->epoch,
+		           group_state_name(r->state), now);
 		persist_quote(b, k->event_text);
 		buf_puts(b, ");");
 		return;
@@ -57,7 +61,7 @@ static void write_operation(struct control *c, struct buf *b, const struct commi
 	if (r->op_id == 0 && !k->is_op_end)
 		return;
 	buf_printf(b, "UPDATE operation SET phase = '%s', to_node = '%s', epoch = %" PRIu64, group_state_name(r->state),
-		   node_name(c, r->primary), r->epoch);
+	           node_name(c, r->primary), r->epoch);
 	if (k->is_op_end)
 		buf_printf(b, ", ended_at = %" PRId64 ", result = '%s'", now, k->is_op_failed ? "failed" : "ok");
 	buf_puts(b, ", reason = ");
@@ -73,10 +77,11 @@ static void write_group(struct control *c, struct buf *b, const struct commit *k
 	char names[MAX_NODES * NAME_SIZE];
 
 	buf_printf(b,
-		   "UPDATE db_group SET state = '%s', epoch = %" PRIu64 ", step = %" PRIu64 ", primary_node = '%s', target_node = '%s', sync_set = '%s', "
-		   "paused = %d, early = %d, rule = %d, reason = ",
-		   group_state_name(r->state), r->epoch, r->step, node_name(c, r->primary), node_name(c, r->target),
-		   codec_set_format(c->config, r->sync_set, names, sizeof names), r->is_paused, r->is_early, r->rule);
+	           "UPDATE db_group SET state = '%s', epoch = %" PRIu64 ", step = %" PRIu64
+	           ", primary_node = '%s', target_node = '%s', sync_set = '%s', "
+	           "paused = %d, early = %d, rule = %d, reason = ",
+	           group_state_name(r->state), r->epoch, r->step, node_name(c, r->primary), node_name(c, r->target),
+	           codec_set_format(c->config, r->sync_set, names, sizeof names), r->is_paused, r->is_early, r->rule);
 	persist_quote(b, r->reason);
 	buf_puts(b, ", system_id = ");
 	persist_quote(b, r->system_id);
@@ -180,12 +185,17 @@ const char *persist_load_sql(void)
 {
 	return "SELECT json_object("
 	       "'generation', (SELECT generation FROM controller),"
-	       "'nodes', (SELECT json_group_array(json_object('name', name, 'raft_id', raft_id, 'raft_address', raft_address, 'role', role,"
+	       "'nodes', (SELECT json_group_array(json_object('name', name, 'raft_id', raft_id, 'raft_address', raft_address, "
+	       "'role', role,"
 	       " 'maintenance', maintenance)) FROM node),"
-	       "'voters', (SELECT json_object('number', number, 'members', members) FROM voter_set ORDER BY number DESC LIMIT 1),"
-	       "'groups', (SELECT json_group_array(json_object('name', name, 'engine', engine, 'state', state, 'epoch', epoch, 'step', step,"
-	       " 'primary', primary_node, 'target', target_node, 'sync_set', sync_set, 'durability', durability, 'on_failure', on_failure,"
-	       " 'paused', paused, 'early', early, 'operation', operation, 'kind', (SELECT kind FROM operation o WHERE o.id = g.operation),"
+	       "'voters', (SELECT json_object('number', number, 'members', members) FROM voter_set ORDER BY number DESC LIMIT "
+	       "1),"
+	       "'groups', (SELECT json_group_array(json_object('name', name, 'engine', engine, 'state', state, 'epoch', epoch, "
+	       "'step', step,"
+	       " 'primary', primary_node, 'target', target_node, 'sync_set', sync_set, 'durability', durability, 'on_failure', "
+	       "on_failure,"
+	       " 'paused', paused, 'early', early, 'operation', operation, 'kind', (SELECT kind FROM operation o WHERE o.id = "
+	       "g.operation),"
 	       " 'system_id', system_id, 'rule', rule, 'reason', reason)) FROM db_group g),"
 	       "'instances', (SELECT json_group_array(json_object('group', group_name, 'node', node)) FROM db_instance),"
 	       "'vips', (SELECT json_group_array(json_object('address', address, 'owner', owner)) FROM vip))";
@@ -241,14 +251,12 @@ static void read_members_of(const struct control *c, const json_t *all, struct g
 	char owner[NAME_SIZE + 8];
 	size_t i;
 
-	json_array_foreach(list, i, o)
-		if (strcmp(text_of(o, "group"), r->name) == 0)
-			r->instances |= node_bit(codec_node(c->config, text_of(o, "node")));
+	json_array_foreach(list, i, o) if (strcmp(text_of(o, "group"), r->name) == 0) r->instances |=
+	        node_bit(codec_node(c->config, text_of(o, "node")));
 	snprintf(owner, sizeof owner, "group:%s", r->name);
 	list = json_object_get(all, "vips");
-	json_array_foreach(list, i, o)
-		if (strcmp(text_of(o, "owner"), owner) == 0 && r->vip_count < MAX_VIPS)
-			str_copy(r->vips[r->vip_count++], sizeof r->vips[0], text_of(o, "address"));
+	json_array_foreach(list, i, o) if (strcmp(text_of(o, "owner"), owner) == 0 && r->vip_count < MAX_VIPS)
+	        str_copy(r->vips[r->vip_count++], sizeof r->vips[0], text_of(o, "address"));
 }
 
 static void read_nodes(const struct control *c, const json_t *all, struct ctl *ctl)
@@ -261,9 +269,8 @@ static void read_nodes(const struct control *c, const json_t *all, struct ctl *c
 		struct ctl_node node = {.is_arbiter = strcmp(c->config->nodes[n].role, "arbiter") == 0};
 
 		str_copy(node.name, sizeof node.name, c->config->nodes[n].name);
-		json_array_foreach(list, i, o)
-			if (strcmp(text_of(o, "name"), node.name) == 0)
-				node.is_maintenance = number_of(o, "maintenance") != 0;
+		json_array_foreach(list, i, o) if (strcmp(text_of(o, "name"), node.name) == 0) node.is_maintenance =
+		        number_of(o, "maintenance") != 0;
 		ctl_add_node(ctl, &node);
 	}
 }
@@ -279,22 +286,23 @@ int persist_load(struct control *c, const char *json, struct ctl *ctl, struct er
 		return err_set(e, ERR_PROTOCOL, "the store's records cannot be read");
 	}
 	read_nodes(c, all, ctl);
-	json_array_foreach(list, i, o) {
+	json_array_foreach(list, i, o)
+	{
 		struct group_record r;
 
 		read_record(c, o, &r);
 		read_members_of(c, all, &r);
 		if (r.state == STATE_COUNT) {
 			json_decref(all);
-			return err_set(e, ERR_PROTOCOL, "group \"%s\" is in a state this version does not know: \"%s\"", r.name, text_of(o, "state"));
+			return err_set(e, ERR_PROTOCOL, "group \"%s\" is in a state this version does not know: \"%s\"", r.name,
+			               text_of(o, "state"));
 		}
 		ctl_add_group(ctl, &r);
 	}
 	c->leader_vip_count = 0;
 	list = json_object_get(all, "vips");
-	json_array_foreach(list, i, o)
-		if (strcmp(text_of(o, "owner"), "leader") == 0 && c->leader_vip_count < MAX_LEADER_VIPS)
-			str_copy(c->leader_vips[c->leader_vip_count++], sizeof c->leader_vips[0], text_of(o, "address"));
+	json_array_foreach(list, i, o) if (strcmp(text_of(o, "owner"), "leader") == 0 && c->leader_vip_count < MAX_LEADER_VIPS)
+	        str_copy(c->leader_vips[c->leader_vip_count++], sizeof c->leader_vips[0], text_of(o, "address"));
 	membership_begin(c->membership, json_object_get(all, "nodes"), json_object_get(all, "voters"));
 	json_decref(all);
 	return ERR_OK;
