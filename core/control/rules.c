@@ -1,7 +1,7 @@
 #include "core/control/rules.h"
 
-/* First match wins, so the order within a state is the order of urgency. A row whose need and bar are 0 closes its state. */
-/* One row, one line. */
+/* First match wins, so the order within a state is the order of urgency. A row whose need and bar are 0 closes its state. One row, one
+ * line. */
 /* clang-format off */
 const struct rule rules[] = {
     /* new: no primary was ever made */
