@@ -6,20 +6,22 @@
 #include <string.h>
 #include <strings.h>
 
-/* Which PRAGMAs may be asked, and which may be set. Everything else is refused: some change one connection of a shared pool, some
- * pull the rug from under the replication. */
+/* Which PRAGMAs may be asked, and which may be set. Everything else is refused: some change one connection of a shared pool,
+ * some pull the rug from under the replication. */
 static const struct {
 	const char *name;
 	bool takes_argument; /* "PRAGMA name(x)" asks about x */
 	bool can_be_set;     /* kept in the file, so the same for everybody */
 } pragmas[] = {
-    {"table_info", true, false},     {"table_xinfo", true, false},    {"table_list", true, false},     {"index_list", true, false},
-    {"index_info", true, false},     {"index_xinfo", true, false},    {"foreign_key_list", true, false}, {"foreign_key_check", true, false},
-    {"integrity_check", true, false}, {"quick_check", true, false},   {"user_version", false, true},   {"application_id", false, true},
-    {"schema_version", false, false}, {"freelist_count", false, false}, {"page_count", false, false},  {"page_size", false, false},
-    {"journal_mode", false, false},  {"encoding", false, false},      {"collation_list", false, false}, {"compile_options", false, false},
-    {"function_list", false, false}, {"module_list", false, false},   {"pragma_list", false, false},   {"database_list", false, false},
-    {"foreign_keys", false, false},  {"data_version", false, false},
+        {"table_info", true, false},       {"table_xinfo", true, false},       {"table_list", true, false},
+        {"index_list", true, false},       {"index_info", true, false},        {"index_xinfo", true, false},
+        {"foreign_key_list", true, false}, {"foreign_key_check", true, false}, {"integrity_check", true, false},
+        {"quick_check", true, false},      {"user_version", false, true},      {"application_id", false, true},
+        {"schema_version", false, false},  {"freelist_count", false, false},   {"page_count", false, false},
+        {"page_size", false, false},       {"journal_mode", false, false},     {"encoding", false, false},
+        {"collation_list", false, false},  {"compile_options", false, false},  {"function_list", false, false},
+        {"module_list", false, false},     {"pragma_list", false, false},      {"database_list", false, false},
+        {"foreign_keys", false, false},    {"data_version", false, false},
 };
 
 static bool refuse(struct guard_refusal *ret, const char *sqlstate, const char *text, const char *what, const char *hint)
@@ -39,10 +41,11 @@ static bool allow_pragma(const char *name, const char *argument, struct guard_re
 			continue;
 		if (argument == NULL || pragmas[i].takes_argument || pragmas[i].can_be_set)
 			return true;
-		return refuse(ret, "0A000", "PRAGMA %s can be read here, but not set", name, "It would change one connection of a shared pool.");
+		return refuse(ret, "0A000", "PRAGMA %s can be read here, but not set", name,
+		              "It would change one connection of a shared pool.");
 	}
 	return refuse(ret, "0A000", "PRAGMA %s is not available on a replicated store", name,
-		      "The PRAGMAs that describe tables, integrity_check, user_version and application_id are.");
+	              "The PRAGMAs that describe tables, integrity_check, user_version and application_id are.");
 }
 
 bool guard_allows(int action, const char *a, const char *b, struct guard_refusal *ret)
@@ -50,8 +53,9 @@ bool guard_allows(int action, const char *a, const char *b, struct guard_refusal
 	switch (action) {
 	case SQLITE_ATTACH:
 	case SQLITE_DETACH:
-		return refuse(ret, "0A000", "%s is not available: only this database is replicated", action == SQLITE_ATTACH ? "ATTACH" : "DETACH",
-			      "Connect to the other database in a session of its own.");
+		return refuse(ret, "0A000", "%s is not available: only this database is replicated",
+		              action == SQLITE_ATTACH ? "ATTACH" : "DETACH",
+		              "Connect to the other database in a session of its own.");
 	case SQLITE_PRAGMA:
 		return allow_pragma(a, b, ret);
 	case SQLITE_READ:
@@ -63,8 +67,9 @@ bool guard_allows(int action, const char *a, const char *b, struct guard_refusal
 	case SQLITE_CREATE_TEMP_VIEW:
 	case SQLITE_CREATE_TEMP_INDEX:
 	case SQLITE_CREATE_TEMP_TRIGGER:
-		return refuse(ret, "0A000", "temporary objects are not available (%s): sessions share the connections to the store", a,
-			      "Use an ordinary table.");
+		return refuse(ret, "0A000",
+		              "temporary objects are not available (%s): sessions share the connections to the store", a,
+		              "Use an ordinary table.");
 	case SQLITE_FUNCTION:
 		if (b != NULL && strcasecmp(b, "load_extension") == 0)
 			return refuse(ret, "42501", "%s is not available", b, "");
@@ -115,7 +120,8 @@ static void put_quoted(struct buf *out, const char *name)
 	buf_puts(out, "\"");
 }
 
-/* The end of the item at p: its comma at the top level, or stop. Strings, names and comments were balanced by SQLite's parser before. */
+/* The end of the item at p: its comma at the top level, or stop. Strings, names and comments were balanced by SQLite's parser
+ * before. */
 static const char *item_end(const char *p, const char *stop)
 {
 	int depth = 0;
@@ -151,7 +157,8 @@ static bool is_star(const char *p, const char *stop)
 	return p < stop && *p == '*';
 }
 
-bool guard_wrap_returning(const char *sql, size_t len, size_t list, const char *const *columns, size_t column_count, struct buf *out)
+bool guard_wrap_returning(const char *sql, size_t len, size_t list, const char *const *columns, size_t column_count,
+                          struct buf *out)
 {
 	const char *p, *stop = sql + len, *next;
 	size_t items = 0, stars = 0, at = 0, i;

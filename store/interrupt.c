@@ -116,7 +116,8 @@ void interrupt_request(uint64_t id)
 	pthread_mutex_lock(&registry.lock);
 	for (i = 0; i < registry.running_count; i++)
 		if (registry.running[i].id == id)
-			sqlite3_interrupt(registry.running[i].db); /* the lock keeps its CLOSE event, and so the handle, waiting */
+			sqlite3_interrupt(
+			        registry.running[i].db); /* the lock keeps its CLOSE event, and so the handle, waiting */
 	if (!is_wanted(id)) {
 		registry.wanted = grow(registry.wanted, registry.wanted_count, &registry.wanted_cap, sizeof(*registry.wanted));
 		registry.wanted[registry.wanted_count++] = id;

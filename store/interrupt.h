@@ -1,7 +1,7 @@
-/* Stopping a statement that runs inside dqlite. dqlite's own INTERRUPT takes effect only between two rows, and neither it nor a closed
- * connection stops a statement that computes without end; eight of those would hold every thread that raft's disk work needs too. dqlite
- * runs in this process, so SQLite tells us here which of its connections runs which statement (a mark in front of the text), and
- * sqlite3_interrupt() stops it. Any thread. */
+/* Stopping a statement that runs inside dqlite. dqlite's own INTERRUPT takes effect only between two rows, and neither it nor a
+ * closed connection stops a statement that computes without end; eight of those would hold every thread that raft's disk work
+ * needs too. dqlite runs in this process, so SQLite tells us here which of its connections runs which statement (a mark in
+ * front of the text), and sqlite3_interrupt() stops it. Any thread. */
 #ifndef STORE_INTERRUPT_H
 #define STORE_INTERRUPT_H
 

@@ -75,7 +75,8 @@ static void advance(struct reader *r)
 	}
 }
 
-struct reader_job *reader_run(struct reader *r, const char *sql, const struct dq_value *params, size_t param_count, dq_cb cb, void *arg)
+struct reader_job *reader_run(struct reader *r, const char *sql, const struct dq_value *params, size_t param_count, dq_cb cb,
+                              void *arg)
 {
 	struct reader_job *j = mem_alloc(sizeof(*j));
 

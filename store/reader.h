@@ -1,4 +1,5 @@
-/* The reader: a small pool of connections for SELECTs outside transactions. First in, first out when all are busy. All on one loop. */
+/* The reader: a small pool of connections for SELECTs outside transactions. First in, first out when all are busy. All on one
+ * loop. */
 #ifndef STORE_READER_H
 #define STORE_READER_H
 
@@ -15,8 +16,10 @@ struct reader *reader_new(uv_loop_t *loop, const char *address, const char *data
 /* All jobs must have been abandoned or have ended. */
 void reader_close(struct reader *r, void (*done_cb)(void *arg), void *arg);
 
-/* Run one read-only statement; sql is copied, params are borrowed until the last callback (as for dq_query). The job is gone after that. */
-struct reader_job *reader_run(struct reader *r, const char *sql, const struct dq_value *params, size_t param_count, dq_cb cb, void *arg);
+/* Run one read-only statement; sql is copied, params are borrowed until the last callback (as for dq_query). The job is gone
+ * after that. */
+struct reader_job *reader_run(struct reader *r, const char *sql, const struct dq_value *params, size_t param_count, dq_cb cb,
+                              void *arg);
 
 /* Stop it: its last callback comes soon, with SQLITE_INTERRUPT if it did not end just before. */
 void reader_cancel(struct reader_job *j);

@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 #include "core/base/str.h"
 #include "store/interrupt.h"
+#include "store/writer_unit.h"
 
 #include <assert.h>
 #include <sqlite3.h>
@@ -10,31 +11,16 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define GROUP_MAX 64
+#define GROUP_MAX     64
 #define BUSY_RETRY_MS 5 /* another connection writes (a migration, a dying one): it ends soon */
 #define BUSY_LIMIT_MS 10000
 
 TAILQ_HEAD(unit_list, writer_unit);
 
-struct writer_unit {
-	TAILQ_ENTRY(writer_unit) link; /* in waiting, or in group */
-	struct writer *w;
-	bool is_tx, is_abandoned;
-	struct writer_stmt stmt; /* owns its memory */
-	uint64_t id;             /* of the statement that runs or will run */
-	dq_cb cb;
-	void *arg;
-	/* The answer, kept until the group's COMMIT (or the ROLLBACK behind a failed COMMIT) has ended. */
-	int code;
-	char *message;
-	uint64_t last_id, changes;
-	bool was_sent;
-};
-
 enum writer_state {
 	WRITER_IDLE,
-	WRITER_SINGLE,  /* one autocommit statement, its own transaction */
-	WRITER_GROUP,   /* BEGIN, the statements of the group, COMMIT */
+	WRITER_SINGLE, /* one autocommit statement, its own transaction */
+	WRITER_GROUP,  /* BEGIN, the statements of the group, COMMIT */
 	WRITER_TX_BEGIN,
 	WRITER_TX_HELD, /* the holder thinks */
 	WRITER_TX_RUN,
@@ -59,100 +45,6 @@ struct writer {
 static void advance(struct writer *w);
 static void run_current(struct writer *w);
 static void run_begin(struct writer *w);
-
-/* --- units --- */
-
-static struct writer_unit *unit_new(struct writer *w, dq_cb cb, void *arg)
-{
-	struct writer_unit *u = mem_alloc(sizeof(*u));
-
-	u->w = w;
-	u->cb = cb;
-	u->arg = arg;
-	return u;
-}
-
-/* The text with the mark that lets it be stopped. */
-static char *marked(struct writer_unit *u, const char *sql)
-{
-	struct buf text = {0};
-
-	u->id = interrupt_next_id();
-	interrupt_put_mark(&text, u->id);
-	buf_puts(&text, sql);
-	return text.data;
-}
-
-/* Its statement has got its answer. */
-static void note_answer(const struct writer_unit *u, const struct dq_result *r)
-{
-	if (r->code == DQ_DISCONNECTED)
-		interrupt_request(u->id); /* it may still run, holding the lock that the next writer needs */
-	else
-		interrupt_forget(u->id);
-}
-
-static void unit_copy_stmt(struct writer_unit *u, const struct writer_stmt *stmt)
-{
-	struct dq_value *params = mem_alloc(stmt->param_count * sizeof(*params));
-	size_t i;
-
-	u->stmt = *stmt;
-	u->stmt.sql = marked(u, stmt->sql);
-	for (i = 0; i < stmt->param_count; i++) {
-		params[i] = stmt->params[i];
-		if (params[i].type == DQ_TEXT || params[i].type == DQ_BLOB) {
-			char *data = mem_alloc(params[i].u.s.len + 1);
-
-			memcpy(data, params[i].u.s.data, params[i].u.s.len);
-			params[i].u.s.data = data;
-		}
-	}
-	u->stmt.params = params;
-}
-
-static void unit_free(struct writer_unit *u)
-{
-	size_t i;
-
-	for (i = 0; i < u->stmt.param_count; i++)
-		if (u->stmt.params[i].type == DQ_TEXT || u->stmt.params[i].type == DQ_BLOB)
-			free((char *)u->stmt.params[i].u.s.data);
-	free((struct dq_value *)u->stmt.params);
-	free((char *)u->stmt.sql);
-	free(u->message);
-	free(u);
-}
-
-static void unit_keep(struct writer_unit *u, const struct dq_result *r)
-{
-	free(u->message);
-	u->message = mem_strdup(r->message);
-	u->code = r->code;
-	u->last_id = r->last_id;
-	u->changes = r->changes;
-	u->was_sent = r->was_sent;
-}
-
-/* The end of a unit that is in no list any more. */
-static void unit_complete(struct writer_unit *u, const struct dq_result *r)
-{
-	if (!u->is_abandoned)
-		u->cb(u->arg, r);
-	unit_free(u);
-}
-
-static void unit_complete_kept(struct writer_unit *u)
-{
-	struct dq_result r = {.code = u->code,
-			      .message = u->message != NULL ? u->message : "",
-			      .last_id = u->last_id,
-			      .changes = u->changes,
-			      .is_last = true,
-			      .was_sent = u->was_sent};
-
-	unit_complete(u, &r);
-}
 
 /* --- BUSY --- */
 
@@ -197,10 +89,10 @@ static void single_cb(void *arg, const struct dq_result *r)
 	}
 	if (retry_when_busy(w, r, run_current))
 		return;
-	note_answer(u, r);
+	writer_unit_note_answer(u, r);
 	TAILQ_REMOVE(&w->group, u, link);
 	w->state = WRITER_IDLE;
-	unit_complete(u, r);
+	writer_unit_complete(u, r);
 	advance(w);
 }
 
@@ -228,15 +120,16 @@ static void group_deliver(struct writer *w, const struct dq_result *r)
 	while ((u = TAILQ_FIRST(&w->group)) != NULL) {
 		TAILQ_REMOVE(&w->group, u, link);
 		if (r != NULL && u->code == 0)
-			unit_keep(u, r);
-		unit_complete_kept(u);
+			writer_unit_keep(u, r);
+		writer_unit_complete_kept(u);
 	}
 	w->is_delivering = false;
 	w->state = WRITER_IDLE;
 	advance(w);
 }
 
-/* Nothing of this group was committed, and one by one its statements may fare better: back to the head of the queue, in order. */
+/* Nothing of this group was committed, and one by one its statements may fare better: back to the head of the queue, in order.
+ */
 static void group_split(struct writer *w)
 {
 	struct writer_unit *u, *before;
@@ -305,8 +198,8 @@ static void group_next(struct writer *w)
 		group_commit(w);
 }
 
-/* A BEGIN inside a transaction fails; one that succeeds shows that the failed statement (ON CONFLICT ROLLBACK) ended the transaction,
- * and with it what others had done in it. */
+/* A BEGIN inside a transaction fails; one that succeeds shows that the failed statement (ON CONFLICT ROLLBACK) ended the
+ * transaction, and with it what others had done in it. */
 static void group_probe_cb(void *arg, const struct dq_result *r)
 {
 	struct writer *w = arg;
@@ -323,12 +216,12 @@ static void group_stmt_cb(void *arg, const struct dq_result *r)
 {
 	struct writer *w = arg;
 
-	note_answer(w->current, r);
+	writer_unit_note_answer(w->current, r);
 	if (is_connection_code(r->code)) {
 		group_lost(w);
 		return;
 	}
-	unit_keep(w->current, r);
+	writer_unit_keep(w->current, r);
 	if (r->code != 0)
 		dq_exec(w->dq, "BEGIN", NULL, 0, group_probe_cb, w);
 	else
@@ -359,7 +252,7 @@ static void tx_rollback_cb(void *arg, const struct dq_result *r)
 	(void)r;
 	w->tx = NULL;
 	w->state = WRITER_IDLE;
-	unit_complete_kept(u);
+	writer_unit_complete_kept(u);
 	advance(w);
 }
 
@@ -383,7 +276,7 @@ static void tx_begin_cb(void *arg, const struct dq_result *r)
 	if (r->code != 0) {
 		w->tx = NULL;
 		w->state = WRITER_IDLE;
-		unit_complete(u, r);
+		writer_unit_complete(u, r);
 		advance(w);
 	} else if (u->is_abandoned) {
 		tx_rollback(w);
@@ -401,7 +294,7 @@ static void run_begin(struct writer *w)
 
 		w->tx = NULL;
 		w->state = WRITER_IDLE;
-		unit_complete(u, &none);
+		writer_unit_complete(u, &none);
 		advance(w);
 		return;
 	}
@@ -414,7 +307,7 @@ static void tx_run_cb(void *arg, const struct dq_result *r)
 	struct writer_unit *u = w->tx;
 
 	if (r->is_last)
-		note_answer(u, r);
+		writer_unit_note_answer(u, r);
 	if (u->is_abandoned) {
 		if (r->is_last)
 			tx_rollback(w);
@@ -428,7 +321,7 @@ static void tx_run_cb(void *arg, const struct dq_result *r)
 void writer_run(struct writer_unit *u, const struct writer_stmt *stmt, dq_cb cb, void *arg)
 {
 	struct writer *w = u->w;
-	char *sql = marked(u, stmt->sql);
+	char *sql = writer_unit_mark(u, stmt->sql);
 
 	assert(w->tx == u && w->state == WRITER_TX_HELD);
 	u->cb = cb;
@@ -449,7 +342,7 @@ static void tx_commit_cb(void *arg, const struct dq_result *r)
 
 	if (retry_when_busy(w, r, tx_commit))
 		return;
-	unit_keep(w->tx, r);
+	writer_unit_keep(w->tx, r);
 	if (r->code != 0)
 		tx_rollback(w);
 	else
@@ -523,15 +416,15 @@ static struct writer_unit *enqueue(struct writer *w, struct writer_unit *u)
 
 struct writer_unit *writer_submit(struct writer *w, const struct writer_stmt *stmt, dq_cb cb, void *arg)
 {
-	struct writer_unit *u = unit_new(w, cb, arg);
+	struct writer_unit *u = writer_unit_new(w, cb, arg);
 
-	unit_copy_stmt(u, stmt);
+	writer_unit_set_stmt(u, stmt);
 	return enqueue(w, u);
 }
 
 struct writer_unit *writer_begin(struct writer *w, dq_cb cb, void *arg)
 {
-	struct writer_unit *u = unit_new(w, cb, arg);
+	struct writer_unit *u = writer_unit_new(w, cb, arg);
 
 	u->is_tx = true;
 	return enqueue(w, u);
@@ -542,8 +435,8 @@ static bool is_waiting(const struct writer *w, const struct writer_unit *u)
 	const struct writer_unit *other;
 
 	TAILQ_FOREACH(other, &w->waiting, link)
-		if (other == u)
-			return true;
+	if (other == u)
+		return true;
 	return false;
 }
 
@@ -554,7 +447,7 @@ void writer_abandon(struct writer_unit *u)
 	u->is_abandoned = true;
 	if (is_waiting(w, u)) {
 		TAILQ_REMOVE(&w->waiting, u, link);
-		unit_free(u);
+		writer_unit_free(u);
 	} else if (u == w->tx && w->state == WRITER_TX_HELD) {
 		tx_rollback(w);
 	} else {
@@ -592,10 +485,10 @@ static void timer_closed_cb(uv_handle_t *handle)
 	/* What waited for a BUSY retry or was held had no request whose end would have freed it. */
 	while ((u = TAILQ_FIRST(&w->group)) != NULL) {
 		TAILQ_REMOVE(&w->group, u, link);
-		unit_free(u);
+		writer_unit_free(u);
 	}
 	if (w->tx != NULL)
-		unit_free(w->tx);
+		writer_unit_free(w->tx);
 	if (w->done_cb != NULL)
 		w->done_cb(w->done_arg);
 	free(w);
@@ -619,7 +512,7 @@ void writer_close(struct writer *w, void (*done_cb)(void *arg), void *arg)
 		struct dq_result r = {.code = DQ_DISCONNECTED, .message = "the store is stopping", .is_last = true};
 
 		TAILQ_REMOVE(&w->waiting, u, link);
-		unit_complete(u, &r);
+		writer_unit_complete(u, &r);
 	}
 	uv_timer_stop(&w->timer);
 	dq_close(w->dq, dq_closed_cb, w);

@@ -13,7 +13,7 @@
 #include <strings.h>
 
 #define OUT_FLUSH_BYTES (64 * 1024)
-#define OUT_MAX_BYTES (128 * 1024 * 1024)
+#define OUT_MAX_BYTES   (128 * 1024 * 1024)
 
 /* --- the end of an operation --- */
 
@@ -72,7 +72,9 @@ static void ack_cb(struct session *s, bool is_open)
 	if (is_open)
 		succeed(s);
 	else
-		fail(s, "08007", "the statement was committed on this node, but its controller has no lease: whether it lasts is not known");
+		fail(s, "08007",
+		     "the statement was committed on this node, but its controller has no lease: whether it lasts is not "
+		     "known");
 }
 
 /* --- rows --- */
@@ -109,7 +111,8 @@ static int put_rows(struct op *op, const struct dq_result *r, struct sqlerr *e)
 		op->row_count++;
 	}
 	if (op->in.sink->len > OUT_MAX_BYTES)
-		return sqlerr_set(e, "54000", "the result is larger than %d MB or is not fetched: ask for less", OUT_MAX_BYTES / 1024 / 1024);
+		return sqlerr_set(e, "54000", "the result is larger than %d MB or is not fetched: ask for less",
+		                  OUT_MAX_BYTES / 1024 / 1024);
 	return ERR_OK;
 }
 
@@ -174,8 +177,9 @@ static void drop_job(struct session *s)
 	s->op.job = NULL;
 }
 
-/* What dqlite gave may be shown when the lease is valid AFTER it was read: then nobody else can have acknowledged a write before. The
- * snapshot is taken with the first rows, so what follows needs no look of its own. Without a lease it is read again later. */
+/* What dqlite gave may be shown when the lease is valid AFTER it was read: then nobody else can have acknowledged a write
+ * before. The snapshot is taken with the first rows, so what follows needs no look of its own. Without a lease it is read again
+ * later. */
 static bool accept_rows(struct session *s)
 {
 	s->op.is_accepted = s->op.is_accepted || gate_is_open(s, GATE_LEADER | GATE_LEASE);
@@ -190,7 +194,8 @@ static void read_failed(struct session *s, const struct dq_result *r)
 		s->op.is_accepted = false;
 		exec_try_again(s);
 	} else if (can_repeat) {
-		fail(s, "57P01", "the leadership of the store changed while the rows were on their way: run the statement again");
+		fail(s, "57P01",
+		     "the leadership of the store changed while the rows were on their way: run the statement again");
 	} else {
 		fail_code(s, r);
 	}
@@ -270,7 +275,9 @@ static void write_cb(void *arg, const struct dq_result *r)
 	else if (exec_was_not_applied(r))
 		exec_try_again(s);
 	else if (r->code == DQ_DISCONNECTED || r->code == DQ_LEADERSHIP_LOST)
-		fail(s, "08007", "the leadership of the store was lost during the commit: whether it was applied is not known; read before you repeat");
+		fail(s, "08007",
+		     "the leadership of the store was lost during the commit: whether it was applied is not known; read before "
+		     "you repeat");
 	else
 		fail_code(s, r);
 }
@@ -279,10 +286,10 @@ static struct writer_stmt stmt_to_write(const struct op *op)
 {
 	const struct statement *st = op->in.st;
 	struct writer_stmt stmt = {.sql = text_to_send(op),
-				   .params = op->in.params,
-				   .param_count = op->in.param_count,
-				   .returns_rows = statement_returns_rows(st),
-				   .is_alone = st->info.is_alone};
+	                           .params = op->in.params,
+	                           .param_count = op->in.param_count,
+	                           .returns_rows = statement_returns_rows(st),
+	                           .is_alone = st->info.is_alone};
 
 	return stmt;
 }
@@ -301,7 +308,8 @@ static void tx_shown_cb(struct session *s, bool is_open)
 	if (is_open && !exec_has_lost_tx(s))
 		succeed(s);
 	else
-		fail(s, "57P03", "the controller of this node has no lease, so what was read may be old: roll back and try again");
+		fail(s, "57P03",
+		     "the controller of this node has no lease, so what was read may be old: roll back and try again");
 }
 
 static void tx_done(struct session *s, const struct sqlerr *e)
@@ -410,7 +418,8 @@ static void run_on_shadow(struct session *s)
 	struct op *op = &s->op;
 	struct sqlerr e = SQLERR_INIT;
 
-	if (shadow_run(s->db->shadow, op->in.st->sql, strlen(op->in.st->sql), op->in.params, op->in.param_count, local_row_cb, op, &e) == ERR_OK)
+	if (shadow_run(s->db->shadow, op->in.st->sql, strlen(op->in.st->sql), op->in.params, op->in.param_count, local_row_cb,
+	               op, &e) == ERR_OK)
 		succeed(s);
 	else
 		exec_finish(s, &e);

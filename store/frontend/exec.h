@@ -23,7 +23,7 @@ struct exec_input {
 	size_t param_count;
 	const int16_t *formats; /* of the result columns; 0: all text, 1: the one for all */
 	size_t format_count;
-	struct buf *sink;       /* where the rows go: the session's out, or a portal's store */
+	struct buf *sink; /* where the rows go: the session's out, or a portal's store */
 };
 
 /* The operation of a session that is busy; one at a time. */
@@ -33,11 +33,11 @@ struct op {
 	void (*done)(struct session *s, const struct sqlerr *e);
 	char tag[64];
 	uint64_t row_count, changes;
-	size_t mark;       /* of in.sink, at the start: rows that must not be seen are cut off there */
-	bool is_accepted;  /* these rows may be shown */
-	bool was_flushed;  /* some of them have been */
+	size_t mark;      /* of in.sink, at the start: rows that must not be seen are cut off there */
+	bool is_accepted; /* these rows may be shown */
+	bool was_flushed; /* some of them have been */
 	bool is_canceled;
-	int64_t deadline_ms; /* of trying again */
+	int64_t deadline_ms;     /* of trying again */
 	struct sqlerr row_error; /* a row that could not be encoded, told when the statement has ended */
 	struct reader_job *job;
 	struct writer_unit *unit; /* an autocommit statement on its way */
@@ -51,7 +51,8 @@ struct op {
 /* Run in->st. The session must be busy. done may come before this returns. */
 void exec_start(struct session *s, const struct exec_input *in, void (*done)(struct session *s, const struct sqlerr *e));
 
-/* COMMIT or roll back what the session holds (no slot: nothing to do); ended tells the outcome: 40001, 08007 or what SQLite said. */
+/* COMMIT or roll back what the session holds (no slot: nothing to do); ended tells the outcome: 40001, 08007 or what SQLite
+ * said. */
 void exec_end_tx(struct session *s, bool is_commit, void (*ended)(struct session *s, const struct sqlerr *e));
 
 /* The leadership under which the transaction ran is gone, and with it the transaction: forget it, with 40001 in e. */
@@ -66,8 +67,8 @@ void exec_finish(struct session *s, const struct sqlerr *e);
 /* Run s->op.in.st in the session's transaction; begin it when it has no slot yet. */
 void exec_in_tx(struct session *s);
 
-/* Wait until the needs (enum gate_need) hold, then admitted; else the operation fails or the session ends. The time of one operation is
- * shared by all its waits. */
+/* Wait until the needs (enum gate_need) hold, then admitted; else the operation fails or the session ends. The time of one
+ * operation is shared by all its waits. */
 void exec_admit(struct session *s, unsigned needs, void (*admitted)(struct session *s));
 
 /* What failed was surely not applied: wait a little and admit it again. */

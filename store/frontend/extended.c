@@ -233,11 +233,11 @@ static void run(struct session *s)
 {
 	struct portal *portal = s->extended.running;
 	struct exec_input in = {.st = &portal->prepared->st,
-				.params = portal->values,
-				.param_count = portal->prepared->param_count,
-				.formats = portal->formats,
-				.format_count = portal->format_count,
-				.sink = s->extended.limit > 0 ? &portal->rows : &s->out};
+	                        .params = portal->values,
+	                        .param_count = portal->prepared->param_count,
+	                        .formats = portal->formats,
+	                        .format_count = portal->format_count,
+	                        .sink = s->extended.limit > 0 ? &portal->rows : &s->out};
 
 	open_implicit_tx(s, in.st);
 	exec_start(s, &in, executed_cb);
@@ -322,7 +322,8 @@ void extended_sync(struct session *s)
 bool extended_handle(struct session *s, struct msg_in *m)
 {
 	static void (*const handlers[128])(struct session *, struct msg_in *) = {
-	    ['P'] = handle_parse, ['B'] = handle_bind, ['D'] = handle_describe, ['C'] = handle_close, ['E'] = handle_execute,
+	        ['P'] = handle_parse, ['B'] = handle_bind,    ['D'] = handle_describe,
+	        ['C'] = handle_close, ['E'] = handle_execute,
 	};
 	unsigned char type = (unsigned char)m->type;
 

@@ -15,14 +15,14 @@ struct extended {
 	struct portal *portals;
 	struct prepared *parsing; /* on its way through the shadow */
 	struct portal *running;
-	int limit;                /* rows that the running Execute may send; 0: all */
+	int limit; /* rows that the running Execute may send; 0: all */
 };
 
 /* P B D E C; true when the message was one of them. */
 bool extended_handle(struct session *s, struct msg_in *m);
 void extended_sync(struct session *s);
 
-void extended_forget_portals(struct session *s); /* at the end of a transaction */
+void extended_forget_portals(struct session *s);               /* at the end of a transaction */
 bool extended_deallocate(struct session *s, const char *name); /* NULL: all of them. False: there is none of that name */
 void extended_done(struct session *s);
 

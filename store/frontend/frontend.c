@@ -55,7 +55,8 @@ static void open_database(struct frontend *f, struct database *db, const char *n
 	db->shadow = shadow_new(name);
 }
 
-int frontend_start(uv_loop_t *loop, const struct config *c, struct node *n, struct admin *a, struct frontend **ret, struct err *e)
+int frontend_start(uv_loop_t *loop, const struct config *c, struct node *n, struct admin *a, struct frontend **ret,
+                   struct err *e)
 {
 	struct frontend *f = mem_alloc(sizeof(*f));
 	int rc;

@@ -13,12 +13,14 @@
 
 struct frontend;
 
-/* Bind the listeners and serve. loop, c, n and a are borrowed until frontend_stop is done. The unix socket appears last: it is the sign that
- * the store is ready. *ret is returned: end it with frontend_stop. Errors (ERR_IO) name the address and the way out. */
-int frontend_start(uv_loop_t *loop, const struct config *c, struct node *n, struct admin *a, struct frontend **ret, struct err *e) MUST_USE;
+/* Bind the listeners and serve. loop, c, n and a are borrowed until frontend_stop is done. The unix socket appears last: it is
+ * the sign that the store is ready. *ret is returned: end it with frontend_stop. Errors (ERR_IO) name the address and the way
+ * out. */
+int frontend_start(uv_loop_t *loop, const struct config *c, struct node *n, struct admin *a, struct frontend **ret,
+                   struct err *e) MUST_USE;
 
-/* Close the listeners, end every session (57P01, open transactions are rolled back), then done (may be NULL) and the memory is gone.
- * Call it before admin_close and node_stop, and let the loop run meanwhile. */
+/* Close the listeners, end every session (57P01, open transactions are rolled back), then done (may be NULL) and the memory is
+ * gone. Call it before admin_close and node_stop, and let the loop run meanwhile. */
 void frontend_stop(struct frontend *f, void (*done)(void *arg), void *arg);
 
 #endif

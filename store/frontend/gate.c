@@ -21,8 +21,8 @@ bool gate_is_open(const struct session *s, unsigned needs)
 	return (needs & GATE_LEASE_SEEN) == 0 || admin_lease_seen_since_leader(f->admin);
 }
 
-/* No waiting when the answer cannot change soon: another node leads, or there is no store yet. The control process never waits: it
- * has better things to do. */
+/* No waiting when the answer cannot change soon: another node leads, or there is no store yet. The control process never waits:
+ * it has better things to do. */
 static bool is_hopeless(const struct session *s, unsigned needs)
 {
 	const struct node_leader *l = node_leader(s->f->node);
@@ -89,13 +89,17 @@ void gate_error(const struct session *s, unsigned needs, struct sqlerr *e)
 	const struct node_leader *l = node_leader(s->f->node);
 
 	if (node_cluster_uuid(s->f->node)[0] == '\0')
-		sqlerr_set(e, "57P03", "the store is not initialised: run `mha-shell cluster init` or wait until this node is added");
+		sqlerr_set(e, "57P03",
+		           "the store is not initialised: run `mha-shell cluster init` or wait until this node is added");
 	else if ((needs & (GATE_LEADER | GATE_KNOWN)) != 0 && l->id == 0)
 		sqlerr_set(e, "57P03", "no leader of the store is known: a majority of the voters may be down");
 	else if ((needs & GATE_LEADER) != 0 && !l->is_self)
-		sqlerr_set(e, gate_should_end(s) && s->phase == SESSION_READY ? "57P01" : "57P03", "node is not the leader; the leader is %s", l->address);
+		sqlerr_set(e, gate_should_end(s) && s->phase == SESSION_READY ? "57P01" : "57P03",
+		           "node is not the leader; the leader is %s", l->address);
 	else
-		sqlerr_set(e, "57P03", "this node leads the store, but its controller holds no lease: nothing can be read or acknowledged safely");
+		sqlerr_set(e, "57P03",
+		           "this node leads the store, but its controller holds no lease: nothing can be read or acknowledged "
+		           "safely");
 }
 
 bool gate_should_end(const struct session *s)

@@ -19,8 +19,8 @@ enum gate_need {
 
 bool gate_is_open(const struct session *s, unsigned needs);
 
-/* cb comes exactly once: at once when the gate is open or waiting is hopeless, else within wait_ms. The lease is nothing that a control
- * session needs. */
+/* cb comes exactly once: at once when the gate is open or waiting is hopeless, else within wait_ms. The lease is nothing that a
+ * control session needs. */
 void gate_wait(struct session *s, unsigned needs, int64_t wait_ms, void (*cb)(struct session *s, bool is_open));
 void gate_leave(struct session *s); /* cb will not come */
 

@@ -15,8 +15,8 @@
 #include <uv.h>
 
 #define FRONTEND_MAX_SESSIONS 2000
-#define FRONTEND_WAIT_MS 5000 /* for a leader, for a lease */
-#define FRONTEND_PAUSE_MS 25  /* between two tries of what was surely not applied */
+#define FRONTEND_WAIT_MS      5000 /* for a leader, for a lease */
+#define FRONTEND_PAUSE_MS     25   /* between two tries of what was surely not applied */
 
 struct session;
 struct listener;

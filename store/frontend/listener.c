@@ -49,8 +49,8 @@ static int listen_tcp(struct listener *l, const struct config *c, struct err *e)
 	if (rc == 0)
 		rc = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, connection_cb);
 	if (rc != 0)
-		return err_set(e, ERR_IO, "SQL port %s:%u cannot be listened on: %s; free it or change ports: sql", c->sql.listen, c->ports.sql,
-			       uv_strerror(rc));
+		return err_set(e, ERR_IO, "SQL port %s:%u cannot be listened on: %s; free it or change ports: sql",
+		               c->sql.listen, c->ports.sql, uv_strerror(rc));
 	return ERR_OK;
 }
 
@@ -75,7 +75,8 @@ static int listen_unix(struct listener *l, const struct config *c, struct err *e
 	if (rc == 0)
 		rc = uv_listen((uv_stream_t *)&l->pipe, BACKLOG, connection_cb);
 	if (rc != 0)
-		return err_set(e, ERR_IO, "SQL socket \"%s\" cannot be listened on: %s; is run_dir writable?", l->path, uv_strerror(rc));
+		return err_set(e, ERR_IO, "SQL socket \"%s\" cannot be listened on: %s; is run_dir writable?", l->path,
+		               uv_strerror(rc));
 	return ERR_OK;
 }
 

@@ -48,7 +48,8 @@ bool local_is_admin_show(const char *sql, char *dst, size_t cap)
 {
 	struct token schema = token_at(sql, 1), dot = token_at(sql, 2), what = token_at(sql, 3);
 
-	return token_is_word(&schema, "mha") && token_is_symbol(&dot, '.') && what.kind == TOKEN_WORD && token_value(&what, dst, cap);
+	return token_is_word(&schema, "mha") && token_is_symbol(&dot, '.') && what.kind == TOKEN_WORD &&
+	       token_value(&what, dst, cap);
 }
 
 static void put_text_row(struct op *op, const char *const *values, size_t count)
@@ -168,7 +169,8 @@ static bool parse_call(const struct exec_input *in, struct call *ret)
 			t = token_next(t.at + 1, end);
 			ok = t.kind == TOKEN_NUMBER && param_text(in, &t, ret->args[ret->count], CALL_ARG_SIZE);
 		} else {
-			ok = (t.kind == TOKEN_STRING || t.kind == TOKEN_NUMBER) && token_value(&t, ret->args[ret->count], CALL_ARG_SIZE);
+			ok = (t.kind == TOKEN_STRING || t.kind == TOKEN_NUMBER) &&
+			     token_value(&t, ret->args[ret->count], CALL_ARG_SIZE);
 		}
 		if (!ok)
 			return false;

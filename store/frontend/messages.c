@@ -9,7 +9,8 @@ static uint32_t peek_u32(const char *p)
 	return (uint32_t)u[0] << 24 | (uint32_t)u[1] << 16 | (uint32_t)u[2] << 8 | u[3];
 }
 
-enum frame_status msg_next(const char *data, size_t len, bool is_startup, struct msg_in *ret, size_t *ret_size, const char **why)
+enum frame_status msg_next(const char *data, size_t len, bool is_startup, struct msg_in *ret, size_t *ret_size,
+                           const char **why)
 {
 	size_t head = is_startup ? 0 : 1, max = is_startup ? MSG_MAX_STARTUP_BYTES : MSG_MAX_BYTES;
 	size_t size;

@@ -9,19 +9,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MSG_MAX_BYTES (16 * 1024 * 1024)
+#define MSG_MAX_BYTES         (16 * 1024 * 1024)
 #define MSG_MAX_STARTUP_BYTES 10000
 
 /* Codes in the place of a version. */
 #define MSG_STARTUP_V3 0x00030000
-#define MSG_CANCEL 80877102
-#define MSG_SSL 80877103
-#define MSG_GSSENC 80877104
+#define MSG_CANCEL     80877102
+#define MSG_SSL        80877103
+#define MSG_GSSENC     80877104
 
 /* --- in --- */
 
-/* A message of the client: body[len] behind type and length; cursor functions eat from the front. A read past the end sets is_bad and
- * yields zero, "" or NULL, so that a decoder checks once, at its end. */
+/* A message of the client: body[len] behind type and length; cursor functions eat from the front. A read past the end sets
+ * is_bad and yields zero, "" or NULL, so that a decoder checks once, at its end. */
 struct msg_in {
 	char type; /* 0: the startup packet */
 	const char *body;
@@ -31,9 +31,10 @@ struct msg_in {
 
 enum frame_status { FRAME_OK, FRAME_MORE, FRAME_BAD };
 
-/* The message at data[len]. FRAME_OK: *ret is it (borrowed from data) and *ret_size the bytes it took; FRAME_MORE: not complete yet;
- * FRAME_BAD: a length that cannot be (too small, too large): *why says it. */
-enum frame_status msg_next(const char *data, size_t len, bool is_startup, struct msg_in *ret, size_t *ret_size, const char **why);
+/* The message at data[len]. FRAME_OK: *ret is it (borrowed from data) and *ret_size the bytes it took; FRAME_MORE: not complete
+ * yet; FRAME_BAD: a length that cannot be (too small, too large): *why says it. */
+enum frame_status msg_next(const char *data, size_t len, bool is_startup, struct msg_in *ret, size_t *ret_size,
+                           const char **why);
 
 int16_t msg_get_i16(struct msg_in *m);
 int32_t msg_get_i32(struct msg_in *m);

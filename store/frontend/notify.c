@@ -14,8 +14,8 @@ void notify_deliver(struct session *s)
 	if (!s->listens || !s->has_news || s->tx == TX_EXPLICIT || s->tx == TX_FAILED)
 		return;
 	s->has_news = false;
-	snprintf(payload, sizeof(payload), "{\"id\":\"%" PRIu64 "\",\"address\":\"%s\",\"self\":%s,\"change\":%" PRIu64 "}", l->id,
-		 l->id != 0 ? l->address : "", l->is_self ? "true" : "false", l->change_count);
+	snprintf(payload, sizeof(payload), "{\"id\":\"%" PRIu64 "\",\"address\":\"%s\",\"self\":%s,\"change\":%" PRIu64 "}",
+	         l->id, l->id != 0 ? l->address : "", l->is_self ? "true" : "false", l->change_count);
 	msg_put_notification(&s->out, s->pid, NOTIFY_LEADER, payload);
 }
 

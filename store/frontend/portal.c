@@ -65,7 +65,8 @@ bool prepared_is_same(const struct prepared *p, const struct statement *st)
 	if (st->info.column_count != p->st.info.column_count)
 		return false;
 	for (i = 0; i < st->info.column_count; i++)
-		if (st->info.columns[i].oid != p->st.info.columns[i].oid || strcmp(st->info.columns[i].name, p->st.info.columns[i].name) != 0)
+		if (st->info.columns[i].oid != p->st.info.columns[i].oid ||
+		    strcmp(st->info.columns[i].name, p->st.info.columns[i].name) != 0)
 			return false;
 	return true;
 }
@@ -109,7 +110,8 @@ static int read_values(struct portal *portal, struct msg_in *m, const int16_t *f
 	int count = msg_get_i16(m), i, rc = ERR_OK;
 
 	if (m->is_bad || count < 0 || (unsigned)count != p->param_count || (format_count > 1 && format_count != (size_t)count))
-		return sqlerr_set(e, "08P01", "the Bind message supplies %d parameters, but the statement takes %u", count, p->param_count);
+		return sqlerr_set(e, "08P01", "the Bind message supplies %d parameters, but the statement takes %u", count,
+		                  p->param_count);
 	portal->values = mem_alloc((size_t)count * sizeof(*portal->values));
 	portal->scratch = mem_alloc((size_t)count * sizeof(*portal->scratch));
 	for (i = 0; i < count && rc == ERR_OK; i++) {
@@ -119,7 +121,8 @@ static int read_values(struct portal *portal, struct msg_in *m, const int16_t *f
 
 		if (m->is_bad)
 			return sqlerr_set(e, "08P01", "the Bind message is cut short at parameter $%d", i + 1);
-		rc = type_decode_param(p->oids[i], format, data, data != NULL ? (size_t)len : 0, &portal->scratch[i], &portal->values[i], e);
+		rc = type_decode_param(p->oids[i], format, data, data != NULL ? (size_t)len : 0, &portal->scratch[i],
+		                       &portal->values[i], e);
 	}
 	return rc;
 }
@@ -187,7 +190,8 @@ bool portal_take_rows(struct portal *portal, int limit, struct buf *out)
 	int n;
 
 	for (n = 0; (limit == 0 || n < limit) && portal->rows_at < portal->rows.len; n++) {
-		if (msg_next(portal->rows.data + portal->rows_at, portal->rows.len - portal->rows_at, false, &m, &size, &why) != FRAME_OK)
+		if (msg_next(portal->rows.data + portal->rows_at, portal->rows.len - portal->rows_at, false, &m, &size, &why) !=
+		    FRAME_OK)
 			break;
 		portal->rows_at += size;
 	}

@@ -32,7 +32,7 @@ struct portal {
 	int16_t *formats;
 	size_t format_count;
 	bool is_run;
-	struct buf rows;     /* DataRows that a limited Execute has not sent yet */
+	struct buf rows; /* DataRows that a limited Execute has not sent yet */
 	size_t rows_at;
 	char tag[64];
 };

@@ -41,7 +41,7 @@ static void gate_cb(struct session *s, bool is_open)
 }
 
 void prepare_start(struct session *s, const char *text, size_t len,
-		   void (*cb)(struct session *s, struct statement *st, const struct sqlerr *e))
+                   void (*cb)(struct session *s, struct statement *st, const struct sqlerr *e))
 {
 	struct sqlerr e = SQLERR_INIT;
 

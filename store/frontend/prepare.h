@@ -14,9 +14,9 @@ struct prepare {
 	void (*cb)(struct session *s, struct statement *st, const struct sqlerr *e);
 };
 
-/* Read the first statement of text[len] (rewritten; borrowed until cb). cb comes once, maybe at once: st is returned (move it away), or e says
- * why not. The session must be busy. It may end instead (57P01), and then no cb comes. */
+/* Read the first statement of text[len] (rewritten; borrowed until cb). cb comes once, maybe at once: st is returned (move it
+ * away), or e says why not. The session must be busy. It may end instead (57P01), and then no cb comes. */
 void prepare_start(struct session *s, const char *text, size_t len,
-		   void (*cb)(struct session *s, struct statement *st, const struct sqlerr *e));
+                   void (*cb)(struct session *s, struct statement *st, const struct sqlerr *e));
 
 #endif

@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define CONNECT_MS 3000
+#define CONNECT_MS     3000
 #define TCP_TIMEOUT_MS 10000
-#define QUEUE_BYTES (256 * 1024) /* in each direction, before the reading side has to wait */
-#define READ_BYTES 16384
+#define QUEUE_BYTES    (256 * 1024) /* in each direction, before the reading side has to wait */
+#define READ_BYTES     16384
 
 /* Follows message boundaries in a stream of bytes, without keeping any. */
 struct tracker {
@@ -274,7 +274,8 @@ static bool find_leader(const struct session *s, struct sockaddr_storage *ret)
 
 		snprintf(plain, sizeof(plain), "%s:%u", n->address, n->raft_port);
 		snprintf(bracketed, sizeof(bracketed), "[%s]:%u", n->address, n->raft_port);
-		if (strcmp(plain, node_leader(s->f->node)->address) != 0 && strcmp(bracketed, node_leader(s->f->node)->address) != 0)
+		if (strcmp(plain, node_leader(s->f->node)->address) != 0 &&
+		    strcmp(bracketed, node_leader(s->f->node)->address) != 0)
 			continue;
 		return uv_ip4_addr(n->address, n->sql_port, (struct sockaddr_in *)ret) == 0 ||
 		       uv_ip6_addr(n->address, n->sql_port, (struct sockaddr_in6 *)ret) == 0;
@@ -289,7 +290,8 @@ void relay_start(struct session *s)
 	struct relay *r;
 
 	if (!find_leader(s, &address)) {
-		sqlerr_set(&e, "57P03", "the leader %s is not one of the nodes in this node's configuration", node_leader(s->f->node)->address);
+		sqlerr_set(&e, "57P03", "the leader %s is not one of the nodes in this node's configuration",
+		           node_leader(s->f->node)->address);
 		session_end(s, &e);
 		return;
 	}

@@ -10,7 +10,8 @@ struct relay;
 /* A parameter of the startup packet that marks a relayed session: it is not relayed again, so no chain can close on itself. */
 #define RELAY_MARK "mha_relayed"
 
-/* Connect to the leader and hand it the session's startup packet; from then on bytes go through. The session fails with 57P03 / 57P01. */
+/* Connect to the leader and hand it the session's startup packet; from then on bytes go through. The session fails with 57P03 /
+ * 57P01. */
 void relay_start(struct session *s);
 
 void relay_from_client(struct session *s); /* bytes wait in s->in */

@@ -83,9 +83,9 @@ static bool rewrite_estring(char *s, size_t len)
 }
 
 struct rewrite {
-	char *sql; /* changed in place */
+	char *sql;              /* changed in place */
 	const char *base, *end; /* the same bytes, read ahead of the changes */
-	struct token last;  /* the last solid token: what a cast applies to */
+	struct token last;      /* the last solid token: what a cast applies to */
 	struct token_params *params;
 };
 
@@ -125,8 +125,8 @@ static int rewrite_param(struct rewrite *r, const struct token *t, struct sqlerr
 	unsigned long n = t->len < 8 ? strtoul(t->at + 1, NULL, 10) : 0;
 
 	if (n < 1 || n > TOKEN_MAX_PARAMS)
-		return sqlerr_set(e, "54000", "parameter %.*s is out of range: $1 to $%d can be used", (int)(t->len < 24 ? t->len : 24), t->at,
-				  TOKEN_MAX_PARAMS);
+		return sqlerr_set(e, "54000", "parameter %.*s is out of range: $1 to $%d can be used",
+		                  (int)(t->len < 24 ? t->len : 24), t->at, TOKEN_MAX_PARAMS);
 	r->sql[t->at - r->base] = '?';
 	if (n > r->params->count)
 		r->params->count = (unsigned)n;

@@ -14,12 +14,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define STARTUP_MS 10000
-#define ENDING_MS 2000
-#define IDLE_TX_MS 60000
+#define STARTUP_MS     10000
+#define ENDING_MS      2000
+#define IDLE_TX_MS     60000
 #define TCP_TIMEOUT_MS 30000
-#define READ_BYTES 8192
-#define BACKLOG_BYTES (1024 * 1024) /* no more is read while the session is busy */
+#define READ_BYTES     8192
+#define BACKLOG_BYTES  (1024 * 1024) /* no more is read while the session is busy */
 
 /* --- timer --- */
 
@@ -217,7 +217,8 @@ static void idle_tx_cb(struct session *s)
 {
 	struct sqlerr e = SQLERR_INIT;
 
-	sqlerr_set(&e, "25P03", "terminating connection due to idle-in-transaction timeout (%d s): others wait to write", IDLE_TX_MS / 1000);
+	sqlerr_set(&e, "25P03", "terminating connection due to idle-in-transaction timeout (%d s): others wait to write",
+	           IDLE_TX_MS / 1000);
 	session_end(s, &e);
 }
 

@@ -45,7 +45,7 @@ struct session {
 	uv_timer_t timer; /* startup, gate, pause, idle in transaction, last bytes: never two at once */
 	void (*timer_cb)(struct session *s);
 	unsigned handles_open;
-	unsigned refs;    /* requests to admin that cannot be called back */
+	unsigned refs; /* requests to admin that cannot be called back */
 	enum session_phase phase;
 
 	bool is_unix, is_own_user, is_admin, is_control, was_relayed;
@@ -59,7 +59,7 @@ struct session {
 
 	struct buf in; /* in_at..len: not yet handled */
 	size_t in_at;
-	struct buf out; /* not yet given to the socket */
+	struct buf out;                                                             /* not yet given to the socket */
 	bool is_reading, is_writing, is_busy, is_pumping, wants_flush, is_skipping; /* is_skipping: to the next Sync */
 
 	enum session_tx tx;
@@ -67,7 +67,7 @@ struct session {
 	unsigned savepoints;
 	struct writer_unit *unit; /* the slot, held or asked for */
 	bool has_slot;
-	bool tx_is_lost; /* given up when the leadership changed; the client has not been told yet */
+	bool tx_is_lost;    /* given up when the leadership changed; the client has not been told yet */
 	uint64_t tx_change; /* leadership under which the slot was got */
 
 	TAILQ_ENTRY(session) gate_link;
@@ -94,8 +94,8 @@ void session_resume(struct session *s);
 /* Give s->out to the socket. */
 void session_flush(struct session *s);
 
-/* A statement failed: the client is told, the rest of its Query (or everything to the next Sync) is skipped, and its transaction is
- * failed or rolled back. */
+/* A statement failed: the client is told, the rest of its Query (or everything to the next Sync) is skipped, and its
+ * transaction is failed or rolled back. */
 void session_fail(struct session *s, const struct sqlerr *e);
 
 /* FATAL: tell the client, then close. */

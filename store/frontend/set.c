@@ -14,10 +14,10 @@ static const struct {
 	const char *words[3];
 	const char *name;
 } spellings[] = {
-    {{"TIME", "ZONE", NULL}, "TimeZone"},
-    {{"TRANSACTION", "ISOLATION", "LEVEL"}, "transaction_isolation"},
-    {{"SESSION", "AUTHORIZATION", NULL}, "session_authorization"},
-    {{"NAMES", NULL, NULL}, "client_encoding"},
+        {{"TIME", "ZONE", NULL}, "TimeZone"},
+        {{"TRANSACTION", "ISOLATION", "LEVEL"}, "transaction_isolation"},
+        {{"SESSION", "AUTHORIZATION", NULL}, "session_authorization"},
+        {{"NAMES", NULL, NULL}, "client_encoding"},
 };
 
 /* Where reading stands in a statement. */
@@ -153,7 +153,8 @@ static void set_transaction(struct session *s, struct cursor *c, bool is_default
 			continue; /* READ COMMITTED: everything is serializable here */
 		if (!is_default)
 			s->tx_is_readonly = is_readonly && s->tx != TX_NONE;
-		else if (settings_set(&s->settings, "default_transaction_read_only", is_readonly ? "on" : "off", &is_reported, &e) == ERR_OK)
+		else if (settings_set(&s->settings, "default_transaction_read_only", is_readonly ? "on" : "off", &is_reported,
+		                      &e) == ERR_OK)
 			msg_put_parameter_status(&s->out, "default_transaction_read_only", is_readonly ? "on" : "off");
 	}
 	finish(s, ERR_OK, NULL);

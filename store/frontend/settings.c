@@ -8,7 +8,7 @@
 
 enum setting_flags {
 	REPORTED = 1,
-	FIXED = 2,     /* can be set to what it is already, and to nothing else */
+	FIXED = 2, /* can be set to what it is already, and to nothing else */
 	UTF8_ONLY = 4
 };
 
@@ -16,34 +16,34 @@ static const struct {
 	const char *name, *value;
 	unsigned flags;
 } known[] = {
-    {"server_version", "15.0", REPORTED | FIXED},
-    {"client_encoding", "UTF8", REPORTED | UTF8_ONLY},
-    {"server_encoding", "UTF8", REPORTED | FIXED},
-    {"DateStyle", "ISO, MDY", REPORTED},
-    {"IntervalStyle", "postgres", REPORTED},
-    {"TimeZone", "UTC", REPORTED},
-    {"integer_datetimes", "on", REPORTED | FIXED},
-    {"standard_conforming_strings", "on", REPORTED | FIXED},
-    {"is_superuser", "off", REPORTED},
-    {"session_authorization", "", REPORTED},
-    {"in_hot_standby", "off", REPORTED | FIXED},
-    {"default_transaction_read_only", "off", REPORTED},
-    {"application_name", "", REPORTED},
-    {"mha_version", "0.1.0", REPORTED | FIXED},
-    {"server_version_num", "150000", FIXED},
-    {"extra_float_digits", "1", 0},
-    {"client_min_messages", "notice", 0},
-    {"statement_timeout", "0", 0},
-    {"lock_timeout", "0", 0},
-    {"idle_in_transaction_session_timeout", "60s", FIXED},
-    {"search_path", "public", 0},
-    {"transaction_isolation", "serializable", FIXED},
-    {"transaction_read_only", "off", 0},
-    {"default_transaction_isolation", "serializable", 0},
-    {"row_security", "off", 0},
-    {"bytea_output", "hex", FIXED},
-    {"synchronous_commit", "on", FIXED},
-    {"jit", "off", 0},
+        {"server_version", "15.0", REPORTED | FIXED},
+        {"client_encoding", "UTF8", REPORTED | UTF8_ONLY},
+        {"server_encoding", "UTF8", REPORTED | FIXED},
+        {"DateStyle", "ISO, MDY", REPORTED},
+        {"IntervalStyle", "postgres", REPORTED},
+        {"TimeZone", "UTC", REPORTED},
+        {"integer_datetimes", "on", REPORTED | FIXED},
+        {"standard_conforming_strings", "on", REPORTED | FIXED},
+        {"is_superuser", "off", REPORTED},
+        {"session_authorization", "", REPORTED},
+        {"in_hot_standby", "off", REPORTED | FIXED},
+        {"default_transaction_read_only", "off", REPORTED},
+        {"application_name", "", REPORTED},
+        {"mha_version", "0.1.0", REPORTED | FIXED},
+        {"server_version_num", "150000", FIXED},
+        {"extra_float_digits", "1", 0},
+        {"client_min_messages", "notice", 0},
+        {"statement_timeout", "0", 0},
+        {"lock_timeout", "0", 0},
+        {"idle_in_transaction_session_timeout", "60s", FIXED},
+        {"search_path", "public", 0},
+        {"transaction_isolation", "serializable", FIXED},
+        {"transaction_read_only", "off", 0},
+        {"default_transaction_isolation", "serializable", 0},
+        {"row_security", "off", 0},
+        {"bytea_output", "hex", FIXED},
+        {"synchronous_commit", "on", FIXED},
+        {"jit", "off", 0},
 };
 #define KNOWN_COUNT (sizeof(known) / sizeof(known[0]))
 _Static_assert(KNOWN_COUNT <= SETTINGS_MAX, "a session has room for every setting");
@@ -106,7 +106,8 @@ int settings_set(struct settings *s, const char *name, const char *value, bool *
 		value = NULL;
 	}
 	if (value != NULL && (known[i].flags & FIXED) != 0 && strcasecmp(value, known[i].value) != 0)
-		return sqlerr_set(e, "55P02", "parameter \"%s\" cannot be changed: it is \"%s\"", known[i].name, known[i].value);
+		return sqlerr_set(e, "55P02", "parameter \"%s\" cannot be changed: it is \"%s\"", known[i].name,
+		                  known[i].value);
 	if (value != NULL && strlen(value) >= SETTING_SIZE)
 		return sqlerr_set(e, "22023", "the value of \"%s\" is too long", known[i].name);
 	free(s->values[i]);

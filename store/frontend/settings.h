@@ -20,8 +20,8 @@ void settings_done(struct settings *s);
 /* NULL when there is no setting of that name. */
 const char *settings_get(const struct settings *s, const char *name);
 
-/* value NULL: back to the default. *ret_reported: the client is to be told (ParameterStatus). Errors: 42704 unknown, 22023 a value
- * that cannot be, 55P02 one that cannot be changed. */
+/* value NULL: back to the default. *ret_reported: the client is to be told (ParameterStatus). Errors: 42704 unknown, 22023 a
+ * value that cannot be, 55P02 one that cannot be changed. */
 int settings_set(struct settings *s, const char *name, const char *value, bool *ret_reported, struct sqlerr *e) MUST_USE;
 void settings_reset_all(struct settings *s, struct buf *out); /* with a ParameterStatus for each that changes */
 

@@ -13,8 +13,8 @@
 #include <strings.h>
 #include <unistd.h>
 
-#define RUN_STEPS 1000      /* virtual machine steps between two looks at the budget */
-#define RUN_BUDGET 5000     /* looks: some tenths of a second */
+#define RUN_STEPS  1000 /* virtual machine steps between two looks at the budget */
+#define RUN_BUDGET 5000 /* looks: some tenths of a second */
 
 struct shadow {
 	const char *database;
@@ -45,10 +45,10 @@ static const struct {
 	const char *name;
 	const char *text; /* NULL: the database's name */
 } local_functions[] = {
-    {"version", "PostgreSQL 15.0 (mha4rdb, SQLite " SQLITE_VERSION " dialect)"},
-    {"current_schema", "public"},
-    {"current_database", NULL},
-    {"pg_is_in_recovery", "f"},
+        {"version", "PostgreSQL 15.0 (mha4rdb, SQLite " SQLITE_VERSION " dialect)"},
+        {"current_schema", "public"},
+        {"current_database", NULL},
+        {"pg_is_in_recovery", "f"},
 };
 
 static bool is_local_function(const char *name)
@@ -68,7 +68,8 @@ static void add_functions(struct shadow *sh)
 	for (i = 0; i < sizeof(local_functions) / sizeof(local_functions[0]); i++) {
 		const char *text = local_functions[i].text != NULL ? local_functions[i].text : sh->database;
 
-		sqlite3_create_function(sh->db, local_functions[i].name, 0, SQLITE_UTF8, (void *)text, text_function, NULL, NULL);
+		sqlite3_create_function(sh->db, local_functions[i].name, 0, SQLITE_UTF8, (void *)text, text_function, NULL,
+		                        NULL);
 	}
 }
 
@@ -146,6 +147,7 @@ static void describe_columns(sqlite3_stmt *stmt, struct shadow_info *ret)
 
 		ret->columns[i].name = mem_strdup(sqlite3_column_name(stmt, (int)i));
 		ret->columns[i].oid = type_oid_of_decltype(decltype);
+		ret->columns[i].is_expression = decltype == NULL;
 		ret->columns[i].is_deadly = guard_is_deadly_type(decltype);
 	}
 }
@@ -189,7 +191,8 @@ static int decide_place(const struct shadow *sh, sqlite3_stmt *stmt, struct shad
 	ret->is_local = sh->uses_local || sqlite3_stmt_isexplain(stmt) != 0;
 	if (!sh->uses_local || (!sh->reads_tables && ret->is_readonly))
 		return ERR_OK;
-	sqlerr_set(e, "0A000", "version(), current_schema(), current_database() and pg_is_in_recovery() cannot be combined with tables");
+	sqlerr_set(e, "0A000",
+	           "version(), current_schema(), current_database() and pg_is_in_recovery() cannot be combined with tables");
 	sqlerr_hint(e, "Ask for them in a statement of their own.");
 	return ERR_SQL;
 }
@@ -278,8 +281,8 @@ static void read_row(sqlite3_stmt *stmt, struct dq_value *values, int count)
 	}
 }
 
-int shadow_run(struct shadow *sh, const char *sql, size_t len, const struct dq_value *params, size_t param_count, shadow_row_cb row_cb,
-	       void *arg, struct sqlerr *e)
+int shadow_run(struct shadow *sh, const char *sql, size_t len, const struct dq_value *params, size_t param_count,
+               shadow_row_cb row_cb, void *arg, struct sqlerr *e)
 {
 	struct dq_value *values;
 	sqlite3_stmt *stmt = NULL;
@@ -311,8 +314,9 @@ static sqlite3 *open_memory(void)
 {
 	sqlite3 *db = NULL;
 
-	if (sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_MEMORY, NULL) !=
-	    SQLITE_OK)
+	if (sqlite3_open_v2(":memory:", &db,
+	                    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_MEMORY,
+	                    NULL) != SQLITE_OK)
 		abort(); /* out of memory */
 	sqlite3_extended_result_codes(db, 1);
 	sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);

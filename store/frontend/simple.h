@@ -19,8 +19,8 @@ struct simple {
 };
 
 void simple_query(struct session *s, struct msg_in *m); /* message Q */
-void simple_next(struct session *s);  /* the next statement of an active query, or its end */
-void simple_abort(struct session *s); /* after an error: no further statement */
+void simple_next(struct session *s);                    /* the next statement of an active query, or its end */
+void simple_abort(struct session *s);                   /* after an error: no further statement */
 void simple_done(struct simple *q);
 
 /* RowDescription of what st returns; formats as in exec.h. */

@@ -34,30 +34,30 @@ static const struct {
 	const char *part;
 	const char *sqlstate;
 } message_states[] = {
-    {"no such table", "42P01"},
-    {"no such view", "42P01"},
-    {"no such index", "42704"},
-    {"no such trigger", "42704"},
-    {"no such column", "42703"},
-    {"has no column named", "42703"},
-    {"no such function", "42883"},
-    {"wrong number of arguments", "42883"},
-    {"ambiguous column", "42702"},
-    {"already exists", "42P07"},
-    {"duplicate column name", "42701"},
-    {"no such savepoint", "3B001"},
-    {"syntax error", "42601"},
-    {"incomplete input", "42601"},
-    {"unrecognized token", "42601"},
-    {"values for", "42601"},      /* table t has 2 columns but 3 values were supplied */
-    {"values were supplied", "42601"},
-    {"may not be modified", "42809"},
-    {"cannot modify", "42809"},
-    {"misuse of aggregate", "42803"},
-    {"integer overflow", "22003"},
-    {"malformed JSON", "22032"},
-    {"nonempty statement tail", "42601"},
-    {"interrupted", "57014"},
+        {"no such table", "42P01"},
+        {"no such view", "42P01"},
+        {"no such index", "42704"},
+        {"no such trigger", "42704"},
+        {"no such column", "42703"},
+        {"has no column named", "42703"},
+        {"no such function", "42883"},
+        {"wrong number of arguments", "42883"},
+        {"ambiguous column", "42702"},
+        {"already exists", "42P07"},
+        {"duplicate column name", "42701"},
+        {"no such savepoint", "3B001"},
+        {"syntax error", "42601"},
+        {"incomplete input", "42601"},
+        {"unrecognized token", "42601"},
+        {"values for", "42601"}, /* table t has 2 columns but 3 values were supplied */
+        {"values were supplied", "42601"},
+        {"may not be modified", "42809"},
+        {"cannot modify", "42809"},
+        {"misuse of aggregate", "42803"},
+        {"integer overflow", "22003"},
+        {"malformed JSON", "22032"},
+        {"nonempty statement tail", "42601"},
+        {"interrupted", "57014"},
 };
 
 /* Extended codes before the primary code they belong to. */
@@ -65,32 +65,32 @@ static const struct {
 	int code;
 	const char *sqlstate;
 } code_states[] = {
-    {DQ_NOT_LEADER, "57P01"},
-    {DQ_LEADERSHIP_LOST, "08007"},
-    {DQ_DISCONNECTED, "08007"},
-    {SQLITE_CONSTRAINT_UNIQUE, "23505"},
-    {SQLITE_CONSTRAINT_PRIMARYKEY, "23505"},
-    {SQLITE_CONSTRAINT_ROWID, "23505"},
-    {SQLITE_CONSTRAINT_NOTNULL, "23502"},
-    {SQLITE_CONSTRAINT_FOREIGNKEY, "23503"},
-    {SQLITE_CONSTRAINT_CHECK, "23514"},
-    {SQLITE_CONSTRAINT_TRIGGER, "P0001"}, /* RAISE() in a trigger */
-    {SQLITE_CONSTRAINT_DATATYPE, "42804"},
-    {SQLITE_CONSTRAINT, "23000"},
-    {SQLITE_BUSY_SNAPSHOT, "40001"},
-    {SQLITE_BUSY, "55P03"},
-    {SQLITE_LOCKED, "55P03"},
-    {SQLITE_READONLY, "25006"},
-    {SQLITE_INTERRUPT, "57014"},
-    {SQLITE_TOOBIG, "54000"},
-    {SQLITE_FULL, "53100"},
-    {SQLITE_NOMEM, "53200"},
-    {SQLITE_CORRUPT, "XX001"},
-    {SQLITE_NOTADB, "XX001"},
-    {SQLITE_IOERR, "58030"},
-    {SQLITE_AUTH, "42501"},
-    {SQLITE_MISMATCH, "42804"},
-    {SQLITE_RANGE, "22023"},
+        {DQ_NOT_LEADER, "57P01"},
+        {DQ_LEADERSHIP_LOST, "08007"},
+        {DQ_DISCONNECTED, "08007"},
+        {SQLITE_CONSTRAINT_UNIQUE, "23505"},
+        {SQLITE_CONSTRAINT_PRIMARYKEY, "23505"},
+        {SQLITE_CONSTRAINT_ROWID, "23505"},
+        {SQLITE_CONSTRAINT_NOTNULL, "23502"},
+        {SQLITE_CONSTRAINT_FOREIGNKEY, "23503"},
+        {SQLITE_CONSTRAINT_CHECK, "23514"},
+        {SQLITE_CONSTRAINT_TRIGGER, "P0001"}, /* RAISE() in a trigger */
+        {SQLITE_CONSTRAINT_DATATYPE, "42804"},
+        {SQLITE_CONSTRAINT, "23000"},
+        {SQLITE_BUSY_SNAPSHOT, "40001"},
+        {SQLITE_BUSY, "55P03"},
+        {SQLITE_LOCKED, "55P03"},
+        {SQLITE_READONLY, "25006"},
+        {SQLITE_INTERRUPT, "57014"},
+        {SQLITE_TOOBIG, "54000"},
+        {SQLITE_FULL, "53100"},
+        {SQLITE_NOMEM, "53200"},
+        {SQLITE_CORRUPT, "XX001"},
+        {SQLITE_NOTADB, "XX001"},
+        {SQLITE_IOERR, "58030"},
+        {SQLITE_AUTH, "42501"},
+        {SQLITE_MISMATCH, "42804"},
+        {SQLITE_RANGE, "22023"},
 };
 
 const char *sqlstate_of(int code, const char *message)
@@ -130,7 +130,8 @@ static void fill_names(struct sqlerr *e, const char *message)
 
 int sqlerr_from_code(struct sqlerr *e, int code, const char *message)
 {
-	sqlerr_set(e, sqlstate_of(code, message), "%s", message[0] != '\0' ? message : "the store refused the statement without a reason");
+	sqlerr_set(e, sqlstate_of(code, message), "%s",
+	           message[0] != '\0' ? message : "the store refused the statement without a reason");
 	if ((code & 0xff) == SQLITE_CONSTRAINT)
 		fill_names(e, message);
 	return ERR_SQL;

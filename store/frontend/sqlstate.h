@@ -12,7 +12,10 @@ struct sqlerr {
 	char table[128];
 	char column[128];
 };
-#define SQLERR_INIT {"", 0, "", "", "", ""}
+#define SQLERR_INIT                                                                                                            \
+	{                                                                                                                      \
+		"", 0, "", "", "", ""                                                                                          \
+	}
 
 /* Store both; returns ERR_SQL, so that a failing function ends in `return sqlerr_set(...)`. */
 int sqlerr_set(struct sqlerr *e, const char *sqlstate, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -91,7 +91,7 @@ static bool take_parameter(struct session *s, const char *name, const char *valu
 		refuse(s, "0A000", "replication connections are not supported: the store replicates by itself");
 		return false;
 	} else if (strcmp(name, "options") != 0 && strncmp(name, "_pq_.", 5) != 0 &&
-		   settings_set(&s->settings, name, value, &is_reported, &e) != ERR_OK) {
+	           settings_set(&s->settings, name, value, &is_reported, &e) != ERR_OK) {
 		session_end(s, &e);
 		return false;
 	}
@@ -104,7 +104,8 @@ static void set_identity(struct session *s)
 	bool is_reported;
 
 	/* The control process: the same user, over the unix socket (store/admin.h, DESIGN section 2). */
-	s->is_control = s->is_unix && s->is_own_user && strcmp(settings_get(&s->settings, "application_name"), CONTROL_NAME) == 0;
+	s->is_control =
+	        s->is_unix && s->is_own_user && strcmp(settings_get(&s->settings, "application_name"), CONTROL_NAME) == 0;
 	if (settings_set(&s->settings, "session_authorization", s->user, &is_reported, &e) != ERR_OK ||
 	    settings_set(&s->settings, "is_superuser", s->is_admin ? "on" : "off", &is_reported, &e) != ERR_OK)
 		refuse(s, "28000", "the user name cannot be used");
@@ -123,14 +124,17 @@ static void begin(struct session *s, struct msg_in *m, const char *raw, size_t s
 			return;
 	}
 	if (m->is_bad || s->user[0] == '\0') {
-		refuse(s, m->is_bad ? "08P01" : "28000", m->is_bad ? "the startup packet is cut short" : "the startup packet names no user");
+		refuse(s, m->is_bad ? "08P01" : "28000",
+		       m->is_bad ? "the startup packet is cut short" : "the startup packet names no user");
 		return;
 	}
 	if (database == NULL || database[0] == '\0')
 		database = s->user;
 	s->db = find_database(s->f, database);
 	if (s->db == NULL) {
-		sqlerr_set(&e, "3D000", "database \"%.64s\" does not exist: connect to \"config\" (or \"mha\", the cluster's own)", database);
+		sqlerr_set(&e, "3D000",
+		           "database \"%.64s\" does not exist: connect to \"config\" (or \"mha\", the cluster's own)",
+		           database);
 		session_end(s, &e);
 		return;
 	}
@@ -153,8 +157,8 @@ static void cancel(struct session *s, struct msg_in *m)
 	struct session *other, *found = NULL;
 
 	TAILQ_FOREACH(other, &s->f->sessions, link)
-		if (!m->is_bad && other->phase == SESSION_READY && other->pid == pid && other->secret == secret)
-			found = other;
+	if (!m->is_bad && other->phase == SESSION_READY && other->pid == pid && other->secret == secret)
+		found = other;
 	session_close(s);
 	if (found != NULL)
 		exec_cancel(found);

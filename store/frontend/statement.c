@@ -1,6 +1,7 @@
 #include "store/frontend/statement.h"
 
 #include "core/base/str.h"
+#include "store/frontend/columns.h"
 #include "store/frontend/local.h"
 #include "store/frontend/set.h"
 #include "store/frontend/types.h"
@@ -18,23 +19,23 @@ static const struct {
 	enum statement_kind kind;
 	const char *tag;
 } session_words[] = {
-    {"BEGIN", STATEMENT_BEGIN, "BEGIN"},
-    {"START", STATEMENT_BEGIN, "START TRANSACTION"},
-    {"COMMIT", STATEMENT_COMMIT, "COMMIT"},
-    {"END", STATEMENT_COMMIT, "COMMIT"},
-    {"ROLLBACK", STATEMENT_ROLLBACK, "ROLLBACK"},
-    {"ABORT", STATEMENT_ROLLBACK, "ROLLBACK"},
-    {"SAVEPOINT", STATEMENT_SAVEPOINT, "SAVEPOINT"},
-    {"RELEASE", STATEMENT_RELEASE, "RELEASE"},
-    {"SET", STATEMENT_SET, "SET"},
-    {"SHOW", STATEMENT_SHOW, "SHOW"},
-    {"RESET", STATEMENT_RESET, "RESET"},
-    {"DISCARD", STATEMENT_DISCARD, "DISCARD ALL"},
-    {"DEALLOCATE", STATEMENT_DEALLOCATE, "DEALLOCATE"},
-    {"LISTEN", STATEMENT_LISTEN, "LISTEN"},
-    {"UNLISTEN", STATEMENT_UNLISTEN, "UNLISTEN"},
-    {"NOTIFY", STATEMENT_NOTIFY, "NOTIFY"},
-    {"CALL", STATEMENT_CALL, "CALL"},
+        {"BEGIN", STATEMENT_BEGIN, "BEGIN"},
+        {"START", STATEMENT_BEGIN, "START TRANSACTION"},
+        {"COMMIT", STATEMENT_COMMIT, "COMMIT"},
+        {"END", STATEMENT_COMMIT, "COMMIT"},
+        {"ROLLBACK", STATEMENT_ROLLBACK, "ROLLBACK"},
+        {"ABORT", STATEMENT_ROLLBACK, "ROLLBACK"},
+        {"SAVEPOINT", STATEMENT_SAVEPOINT, "SAVEPOINT"},
+        {"RELEASE", STATEMENT_RELEASE, "RELEASE"},
+        {"SET", STATEMENT_SET, "SET"},
+        {"SHOW", STATEMENT_SHOW, "SHOW"},
+        {"RESET", STATEMENT_RESET, "RESET"},
+        {"DISCARD", STATEMENT_DISCARD, "DISCARD ALL"},
+        {"DEALLOCATE", STATEMENT_DEALLOCATE, "DEALLOCATE"},
+        {"LISTEN", STATEMENT_LISTEN, "LISTEN"},
+        {"UNLISTEN", STATEMENT_UNLISTEN, "UNLISTEN"},
+        {"NOTIFY", STATEMENT_NOTIFY, "NOTIFY"},
+        {"CALL", STATEMENT_CALL, "CALL"},
 };
 
 static struct token next_of(const struct token *t, const char *end)
@@ -219,7 +220,9 @@ static int wrap(struct shadow *sh, struct statement *st, struct sqlerr *e)
 	shadow_info_done(&check);
 	if (!ok) {
 		buf_done(&out);
-		sqlerr_set(e, "0A000", "a result column is declared BOOLEAN, DATE, DATETIME or TIMESTAMP, and this statement cannot be made safe for it");
+		sqlerr_set(e, "0A000",
+		           "a result column is declared BOOLEAN, DATE, DATETIME or TIMESTAMP, and this statement cannot be "
+		           "made safe for it");
 		sqlerr_hint(e, "Write the column as an expression: +name AS name.");
 		return ERR_SQL;
 	}
@@ -268,7 +271,8 @@ static char *copy_text(const char *s, size_t len)
 	return copy;
 }
 
-static int read_sql(struct shadow *sh, const char *sql, size_t len, const struct token *first, struct statement *st, struct sqlerr *e)
+static int read_sql(struct shadow *sh, const char *sql, size_t len, const struct token *first, struct statement *st,
+                    struct sqlerr *e)
 {
 	size_t text_len;
 	int rc = shadow_prepare(sh, first->at, (size_t)(sql + len - first->at), &st->info, e);
@@ -284,6 +288,7 @@ static int read_sql(struct shadow *sh, const char *sql, size_t len, const struct
 		text_len--;
 	st->sql = copy_text(first->at, text_len);
 	fill_tag(st, *first, sql + st->size);
+	columns_guess(sh, st->sql, text_len, &st->info);
 	rc = wrap(sh, st, e);
 	if (rc != ERR_OK)
 		statement_done(st);

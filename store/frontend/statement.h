@@ -32,10 +32,10 @@ enum statement_kind {
 
 struct statement {
 	enum statement_kind kind;
-	char *sql;     /* the text of this statement alone, without its ';' */
-	char *sent;    /* what dqlite gets in its place; NULL: sql itself */
-	size_t size;   /* bytes it took of the text it stood in, the ';' included */
-	char tag[32];  /* "INSERT 0", "SELECT", "CREATE TABLE": numbers are added where the protocol wants them */
+	char *sql;               /* the text of this statement alone, without its ';' */
+	char *sent;              /* what dqlite gets in its place; NULL: sql itself */
+	size_t size;             /* bytes it took of the text it stood in, the ';' included */
+	char tag[32];            /* "INSERT 0", "SELECT", "CREATE TABLE": numbers are added where the protocol wants them */
 	struct shadow_info info; /* of STATEMENT_SQL */
 };
 

@@ -64,7 +64,7 @@ static struct token number(const char *at, const char *end)
 	const char *p = at;
 
 	while (p < end && (isalnum((unsigned char)*p) || *p == '.' || *p == '_' ||
-			   ((*p == '+' || *p == '-') && (p[-1] == 'e' || p[-1] == 'E') && at[0] != '0')))
+	                   ((*p == '+' || *p == '-') && (p[-1] == 'e' || p[-1] == 'E') && at[0] != '0')))
 		p++;
 	return make(TOKEN_NUMBER, at, p);
 }
@@ -86,7 +86,8 @@ struct token token_next(const char *at, const char *end)
 
 	if (at >= end)
 		return make(TOKEN_END, end, end);
-	if (isspace((unsigned char)*at) || (*at == '-' && at + 1 < end && at[1] == '-') || (*at == '/' && at + 1 < end && at[1] == '*'))
+	if (isspace((unsigned char)*at) || (*at == '-' && at + 1 < end && at[1] == '-') ||
+	    (*at == '/' && at + 1 < end && at[1] == '*'))
 		return space(at, end);
 	if (is_word_start(*at))
 		return word(at, end);

@@ -1,5 +1,5 @@
-/* The lexer of the front end: SQLite's tokens plus what PostgreSQL clients add ($1, ::type, E'...'), and the rewriting of the latter.
- * Rewriting never changes the length of the text, so that an error's offset is an offset into what the client sent. */
+/* The lexer of the front end: SQLite's tokens plus what PostgreSQL clients add ($1, ::type, E'...'), and the rewriting of the
+ * latter. Rewriting never changes the length of the text, so that an error's offset is an offset into what the client sent. */
 #ifndef STORE_FRONTEND_TOKEN_H
 #define STORE_FRONTEND_TOKEN_H
 
@@ -13,13 +13,13 @@
 
 enum token_kind {
 	TOKEN_END,
-	TOKEN_SPACE,  /* white space and comments */
-	TOKEN_WORD,   /* keyword, name, true */
-	TOKEN_QUOTED, /* "name", `name`, [name] */
-	TOKEN_STRING, /* 'text' */
+	TOKEN_SPACE,   /* white space and comments */
+	TOKEN_WORD,    /* keyword, name, true */
+	TOKEN_QUOTED,  /* "name", `name`, [name] */
+	TOKEN_STRING,  /* 'text' */
 	TOKEN_ESTRING, /* E'text' with backslash escapes */
 	TOKEN_NUMBER,
-	TOKEN_PARAM, /* $1 */
+	TOKEN_PARAM,  /* $1 */
 	TOKEN_SYMBOL, /* one character, or :: */
 	TOKEN_BAD     /* an unterminated string or name */
 };
@@ -52,8 +52,9 @@ struct token_params {
 	uint32_t oids[TOKEN_MAX_PARAMS];
 };
 
-/* Rewrite sql[len] in place for SQLite: $n -> ?n; '\x..'::bytea -> X'..'; casts that change nothing and the prefix pg_catalog. become blanks;
- * E'' strings become plain ones. Errors: 0A000 for a cast that would change the value, 54000 for too many parameters, 42601. */
+/* Rewrite sql[len] in place for SQLite: $n -> ?n; '\x..'::bytea -> X'..'; casts that change nothing and the prefix pg_catalog.
+ * become blanks; E'' strings become plain ones. Errors: 0A000 for a cast that would change the value, 54000 for too many
+ * parameters, 42601. */
 int token_rewrite(char *sql, size_t len, struct token_params *ret_params, struct sqlerr *e) MUST_USE;
 
 /* 1-based position in characters (UTF-8) of a byte offset, as PostgreSQL counts it. */

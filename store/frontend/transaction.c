@@ -79,7 +79,9 @@ static void acknowledged_cb(struct session *s, bool is_open)
 	struct sqlerr e = SQLERR_INIT;
 
 	if (!is_open)
-		sqlerr_set(&e, "08007", "the transaction was committed on this node, but its controller has no lease: whether it lasts is not known");
+		sqlerr_set(&e, "08007",
+		           "the transaction was committed on this node, but its controller has no lease: whether it lasts is "
+		           "not known");
 	s->op.ended(s, is_open ? NULL : &e);
 }
 
@@ -89,7 +91,8 @@ static void commit_error(const struct dq_result *r, struct sqlerr *e)
 		sqlerr_set(e, "40001", "the leadership of the store changed before the commit: the transaction is rolled back");
 	else if (r->code == DQ_DISCONNECTED || r->code == DQ_LEADERSHIP_LOST)
 		sqlerr_set(e, "08007",
-			   "the leadership of the store was lost during the commit: whether it was applied is not known; read before you repeat");
+		           "the leadership of the store was lost during the commit: whether it was applied is not known; read "
+		           "before you repeat");
 	else
 		sqlerr_from_code(e, r->code, r->message);
 }

@@ -16,11 +16,27 @@ static const struct {
 	const char *part;
 	uint32_t oid;
 } decltype_parts[] = {
-    {"INTERVAL", OID_TEXT},   {"POINT", OID_TEXT},      {"INT", OID_INT8},         {"BOOL", OID_BOOL}, {"TIMESTAMPTZ", OID_TIMESTAMPTZ},
-    {"TIMESTAMP", OID_TIMESTAMP}, {"DATETIME", OID_TIMESTAMP}, {"DATE", OID_DATE}, {"TIME", OID_TIME}, {"JSON", OID_JSON},
-    {"UUID", OID_UUID},       {"CHAR", OID_TEXT},       {"CLOB", OID_TEXT},        {"TEXT", OID_TEXT}, {"BLOB", OID_BYTEA},
-    {"BYTEA", OID_BYTEA},     {"REAL", OID_FLOAT8},     {"FLOA", OID_FLOAT8},      {"DOUB", OID_FLOAT8}, {"NUMERIC", OID_NUMERIC},
-    {"DECIMAL", OID_NUMERIC},
+        {"INTERVAL", OID_TEXT},
+        {"POINT", OID_TEXT},
+        {"INT", OID_INT8},
+        {"BOOL", OID_BOOL},
+        {"TIMESTAMPTZ", OID_TIMESTAMPTZ},
+        {"TIMESTAMP", OID_TIMESTAMP},
+        {"DATETIME", OID_TIMESTAMP},
+        {"DATE", OID_DATE},
+        {"TIME", OID_TIME},
+        {"JSON", OID_JSON},
+        {"UUID", OID_UUID},
+        {"CHAR", OID_TEXT},
+        {"CLOB", OID_TEXT},
+        {"TEXT", OID_TEXT},
+        {"BLOB", OID_BYTEA},
+        {"BYTEA", OID_BYTEA},
+        {"REAL", OID_FLOAT8},
+        {"FLOA", OID_FLOAT8},
+        {"DOUB", OID_FLOAT8},
+        {"NUMERIC", OID_NUMERIC},
+        {"DECIMAL", OID_NUMERIC},
 };
 
 uint32_t type_oid_of_decltype(const char *decltype)
@@ -37,13 +53,39 @@ static const struct {
 	const char *name;
 	uint32_t oid;
 } cast_names[] = {
-    {"bool", OID_BOOL},       {"boolean", OID_BOOL},   {"bytea", OID_BYTEA},     {"char", OID_CHAR},     {"name", OID_NAME},
-    {"int8", OID_INT8},       {"bigint", OID_INT8},    {"int2", OID_INT2},       {"smallint", OID_INT2}, {"int4", OID_INT4},
-    {"int", OID_INT4},        {"integer", OID_INT4},   {"text", OID_TEXT},       {"oid", OID_OID},       {"json", OID_JSON},
-    {"jsonb", OID_JSON},      {"float4", OID_FLOAT4},  {"real", OID_FLOAT4},     {"float8", OID_FLOAT8}, {"double", OID_FLOAT8},
-    {"float", OID_FLOAT8},    {"unknown", OID_TEXT},   {"bpchar", OID_BPCHAR},   {"character", OID_BPCHAR}, {"varchar", OID_VARCHAR},
-    {"date", OID_DATE},       {"time", OID_TIME},      {"timestamp", OID_TIMESTAMP}, {"timestamptz", OID_TIMESTAMPTZ},
-    {"interval", OID_INTERVAL}, {"numeric", OID_NUMERIC}, {"decimal", OID_NUMERIC}, {"uuid", OID_UUID},
+        {"bool", OID_BOOL},
+        {"boolean", OID_BOOL},
+        {"bytea", OID_BYTEA},
+        {"char", OID_CHAR},
+        {"name", OID_NAME},
+        {"int8", OID_INT8},
+        {"bigint", OID_INT8},
+        {"int2", OID_INT2},
+        {"smallint", OID_INT2},
+        {"int4", OID_INT4},
+        {"int", OID_INT4},
+        {"integer", OID_INT4},
+        {"text", OID_TEXT},
+        {"oid", OID_OID},
+        {"json", OID_JSON},
+        {"jsonb", OID_JSON},
+        {"float4", OID_FLOAT4},
+        {"real", OID_FLOAT4},
+        {"float8", OID_FLOAT8},
+        {"double", OID_FLOAT8},
+        {"float", OID_FLOAT8},
+        {"unknown", OID_TEXT},
+        {"bpchar", OID_BPCHAR},
+        {"character", OID_BPCHAR},
+        {"varchar", OID_VARCHAR},
+        {"date", OID_DATE},
+        {"time", OID_TIME},
+        {"timestamp", OID_TIMESTAMP},
+        {"timestamptz", OID_TIMESTAMPTZ},
+        {"interval", OID_INTERVAL},
+        {"numeric", OID_NUMERIC},
+        {"decimal", OID_NUMERIC},
+        {"uuid", OID_UUID},
 };
 
 uint32_t type_oid_of_cast(const char *name)
@@ -166,7 +208,8 @@ static int decode_text_number(uint32_t oid, const char *s, struct dq_value *ret,
 	}
 	i = strtoll(s, &end_int, 10);
 	f = strtod(s, &end_float);
-	if (s[0] == '\0' || (*end_int != '\0' && *end_float != '\0') || (oid != OID_FLOAT4 && oid != OID_FLOAT8 && oid != OID_NUMERIC && *end_int != '\0'))
+	if (s[0] == '\0' || (*end_int != '\0' && *end_float != '\0') ||
+	    (oid != OID_FLOAT4 && oid != OID_FLOAT8 && oid != OID_NUMERIC && *end_int != '\0'))
 		return sqlerr_set(e, "22P02", "the parameter \"%.64s\" is not a number of its type", s);
 	/* A number too long for a double keeps its digits: SQLite's affinity decides. */
 	if (oid == OID_NUMERIC && strspn(s, "-0123456789.") == strlen(s) && strlen(s) > 16)
@@ -265,15 +308,18 @@ static int binary_size(uint32_t oid)
 	}
 }
 
-static int decode_binary(uint32_t oid, const char *data, size_t len, struct buf *scratch, struct dq_value *ret, struct sqlerr *e)
+static int decode_binary(uint32_t oid, const char *data, size_t len, struct buf *scratch, struct dq_value *ret,
+                         struct sqlerr *e)
 {
 	int size = binary_size(oid);
 	uint64_t raw;
 
 	if (size < 0)
-		return sqlerr_set(e, "0A000", "parameters of type %" PRIu32 " are not supported in binary format: send them as text", oid);
+		return sqlerr_set(e, "0A000",
+		                  "parameters of type %" PRIu32 " are not supported in binary format: send them as text", oid);
 	if (size > 0 && len != (size_t)size)
-		return sqlerr_set(e, "22P03", "a binary parameter of type %" PRIu32 " has %zu bytes instead of %d", oid, len, size);
+		return sqlerr_set(e, "22P03", "a binary parameter of type %" PRIu32 " has %zu bytes instead of %d", oid, len,
+		                  size);
 	switch (oid) {
 	case OID_FLOAT4:
 	case OID_FLOAT8:
@@ -299,7 +345,8 @@ static int decode_binary(uint32_t oid, const char *data, size_t len, struct buf 
 	return ERR_OK;
 }
 
-int type_decode_param(uint32_t oid, int format, const char *data, size_t len, struct buf *scratch, struct dq_value *ret, struct sqlerr *e)
+int type_decode_param(uint32_t oid, int format, const char *data, size_t len, struct buf *scratch, struct dq_value *ret,
+                      struct sqlerr *e)
 {
 	int rc;
 

@@ -46,14 +46,15 @@ bool type_cast_is_void(uint32_t oid);
 
 int16_t type_size(uint32_t oid); /* typlen: -1 when it varies */
 
-/* A client's parameter as a value for dqlite. format 0: text, 1: binary. data is NULL for SQL's NULL. The value points into data or scratch
- * (what had to be decoded is appended there; it may move later values of the same scratch, so give each parameter its own).
- * Errors: 22P02, 22P03, 0A000. */
-int type_decode_param(uint32_t oid, int format, const char *data, size_t len, struct buf *scratch, struct dq_value *ret, struct sqlerr *e)
-    MUST_USE;
+/* A client's parameter as a value for dqlite. format 0: text, 1: binary. data is NULL for SQL's NULL. The value points into
+ * data or scratch (what had to be decoded is appended there; it may move later values of the same scratch, so give each
+ * parameter its own). Errors: 22P02, 22P03, 0A000. */
+int type_decode_param(uint32_t oid, int format, const char *data, size_t len, struct buf *scratch, struct dq_value *ret,
+                      struct sqlerr *e) MUST_USE;
 
-/* Append one column of a DataRow: its length word and bytes. In text format every value can be sent; in binary format a value that
- * does not fit its column's type is refused with 22P02 naming the column. */
-int type_encode(struct buf *out, uint32_t oid, int format, const struct dq_value *v, const char *column, struct sqlerr *e) MUST_USE;
+/* Append one column of a DataRow: its length word and bytes. In text format every value can be sent; in binary format a value
+ * that does not fit its column's type is refused with 22P02 naming the column. */
+int type_encode(struct buf *out, uint32_t oid, int format, const struct dq_value *v, const char *column,
+                struct sqlerr *e) MUST_USE;
 
 #endif

@@ -243,6 +243,8 @@ def test_values_come_back_as_they_went(node, table):
     text, blob = "it's \\ a \"test\" \u00fc\n", bytes(range(256))
     cur.execute("INSERT INTO t(name, n, f, b) VALUES (%s, %s, %s, %s) RETURNING id", (text, -(2**63), 0.1, psycopg2.Binary(blob)))
     assert cur.fetchall() == [(1,)]
+    cur.execute("SELECT count(*), max(id), sum(f) AS s, coalesce(max(n), 0) FROM t")
+    assert cur.fetchall() == [(1, 1, 0.1, -(2**63))]
     cur.execute("SELECT name, n, f, b FROM t")
     row = cur.fetchone()
     assert row[:3] == (text, -(2**63), 0.1) and bytes(row[3]) == blob

@@ -18,7 +18,9 @@ static enum frame_status next(const char *data, size_t len, bool is_startup, str
 
 static void a_frame_is_taken_when_it_is_whole(void **state)
 {
-	static const char data[] = "Q\0\0\0\x06" "a\0" "X\0\0\0\x04";
+	static const char data[] = "Q\0\0\0\x06"
+	                           "a\0"
+	                           "X\0\0\0\x04";
 	struct msg_in m;
 	size_t size, i;
 
@@ -84,7 +86,8 @@ static void what_is_written_reads_back(void **state)
 	buf_done(&b);
 }
 
-/* Parse and Bind take anything without reading outside of it (ASan watches), and refuse with 08P01 or a parameter's own state. */
+/* Parse and Bind take anything without reading outside of it (ASan watches), and refuse with 08P01 or a parameter's own state.
+ */
 static void parse_and_bind_survive_any_bytes(void **state)
 {
 	unsigned seed = 11;
@@ -101,7 +104,8 @@ static void parse_and_bind_survive_any_bytes(void **state)
 		struct sqlerr e = SQLERR_INIT;
 
 		for (i = 0; i < len; i++)
-			data[i] = (char)((seed = seed * 1103515245u + 12345u) / 65536 % 5 == 0 ? seed / 65536 : seed / 65536 % 3);
+			data[i] =
+			        (char)((seed = seed * 1103515245u + 12345u) / 65536 % 5 == 0 ? seed / 65536 : seed / 65536 % 3);
 		portal = portal_new("", &p, &m, &e);
 		if (portal != NULL) {
 			struct portal *table = NULL;
@@ -140,12 +144,12 @@ static void a_limited_execute_gets_its_rows_in_parts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_frame_is_taken_when_it_is_whole),
-	    cmocka_unit_test(impossible_lengths_are_bad_at_once),
-	    cmocka_unit_test(reading_past_the_end_is_noticed_and_harmless),
-	    cmocka_unit_test(what_is_written_reads_back),
-	    cmocka_unit_test(parse_and_bind_survive_any_bytes),
-	    cmocka_unit_test(a_limited_execute_gets_its_rows_in_parts),
+	        cmocka_unit_test(a_frame_is_taken_when_it_is_whole),
+	        cmocka_unit_test(impossible_lengths_are_bad_at_once),
+	        cmocka_unit_test(reading_past_the_end_is_noticed_and_harmless),
+	        cmocka_unit_test(what_is_written_reads_back),
+	        cmocka_unit_test(parse_and_bind_survive_any_bytes),
+	        cmocka_unit_test(a_limited_execute_gets_its_rows_in_parts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +64,48 @@ static void a_statement_is_described_without_rows(void **state)
 	assert_int_equal(st.size, strlen("SELECT id, name AS n, up, count(*) FROM vm WHERE id = ?2;"));
 	assert_string_equal(st.tag, "SELECT");
 	statement_done(&st);
+}
+
+static void expressions_have_types_where_they_can_be_told(void **state)
+{
+	static const struct {
+		const char *item;
+		uint32_t oid;
+	} cases[] = {
+	        {"count(*)", OID_INT8},
+	        {"count(*) FILTER (WHERE up) AS n", OID_INT8},
+	        {"max(id)", OID_INT8},
+	        {"max(name)", OID_TEXT},
+	        {"sum(id) AS total", OID_INT8},
+	        {"avg(id)", OID_FLOAT8},
+	        {"coalesce(max(id), 0)", OID_INT8},
+	        {"CAST(name AS INTEGER) x", OID_INT8},
+	        {"cast((1 + 2) as real)", OID_FLOAT8},
+	        {"1", OID_INT8},
+	        {"1.5", OID_FLOAT8},
+	        {"1 + 1", OID_TEXT},
+	        {"count(*) || 'x'", OID_TEXT},
+	        {"(SELECT count(*) FROM vm)", OID_TEXT},
+	        {"row_number() OVER (ORDER BY id)", OID_INT8},
+	        {"max(seen)", OID_TIMESTAMP},
+	        {"'a,b'", OID_TEXT},
+	        {"exists (SELECT 1)", OID_BOOL},
+	};
+	char sql[256];
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct statement st;
+
+		snprintf(sql, sizeof(sql), "WITH w AS (SELECT 1, 2) SELECT DISTINCT '(,' AS a, %s, id FROM vm GROUP BY id",
+		         cases[i].item);
+		read_ok(*state, sql, &st);
+		assert_int_equal(st.info.column_count, 3);
+		if (st.info.columns[1].oid != cases[i].oid)
+			fail_msg("%s: %u, not %u", cases[i].item, st.info.columns[1].oid, cases[i].oid);
+		assert_int_equal(st.info.columns[2].oid, OID_INT8);
+		statement_done(&st);
+	}
 }
 
 static void writes_and_schema_changes_are_told_apart(void **state)
@@ -150,12 +193,13 @@ static void a_new_schema_replaces_the_old_one(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(a_statement_is_described_without_rows, setup, teardown),
-	    cmocka_unit_test_setup_teardown(writes_and_schema_changes_are_told_apart, setup, teardown),
-	    cmocka_unit_test_setup_teardown(errors_have_a_state_and_a_place, setup, teardown),
-	    cmocka_unit_test_setup_teardown(deadly_columns_are_wrapped_and_others_are_not, setup, teardown),
-	    cmocka_unit_test_setup_teardown(the_sessions_own_functions_run_here_and_are_bounded, setup, teardown),
-	    cmocka_unit_test_setup_teardown(a_new_schema_replaces_the_old_one, setup, teardown),
+	        cmocka_unit_test_setup_teardown(a_statement_is_described_without_rows, setup, teardown),
+	        cmocka_unit_test_setup_teardown(expressions_have_types_where_they_can_be_told, setup, teardown),
+	        cmocka_unit_test_setup_teardown(writes_and_schema_changes_are_told_apart, setup, teardown),
+	        cmocka_unit_test_setup_teardown(errors_have_a_state_and_a_place, setup, teardown),
+	        cmocka_unit_test_setup_teardown(deadly_columns_are_wrapped_and_others_are_not, setup, teardown),
+	        cmocka_unit_test_setup_teardown(the_sessions_own_functions_run_here_and_are_bounded, setup, teardown),
+	        cmocka_unit_test_setup_teardown(a_new_schema_replaces_the_old_one, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

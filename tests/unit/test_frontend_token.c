@@ -31,7 +31,8 @@ static void parameters_become_sqlites_outside_literals_only(void **state)
 	(void)state;
 	check_rewrite("SELECT $1, $12", "SELECT ?1, ?12", &p);
 	assert_int_equal(p.count, 12);
-	check_rewrite("SELECT '$1', \"$1\", `$1`, [$1] -- $1\n /* $1 */ + $2", "SELECT '$1', \"$1\", `$1`, [$1] -- $1\n /* $1 */ + ?2", &p);
+	check_rewrite("SELECT '$1', \"$1\", `$1`, [$1] -- $1\n /* $1 */ + $2",
+	              "SELECT '$1', \"$1\", `$1`, [$1] -- $1\n /* $1 */ + ?2", &p);
 	assert_int_equal(p.count, 2);
 	check_rewrite("SELECT 'it''s $1', a$1", "SELECT 'it''s $1', a$1", &p);
 	assert_int_equal(p.count, 0);
@@ -117,16 +118,16 @@ static void kinds_are_told_by_the_first_words(void **state)
 		const char *sql;
 		enum statement_kind kind;
 	} cases[] = {
-	    {" -- hello\n ; begin read only", STATEMENT_BEGIN},
-	    {"START TRANSACTION", STATEMENT_BEGIN},
-	    {"rollback work to savepoint a", STATEMENT_ROLLBACK_TO},
-	    {"ROLLBACK TRANSACTION", STATEMENT_ROLLBACK},
-	    {"END", STATEMENT_COMMIT},
-	    {"selec", STATEMENT_SQL},
-	    {"/* x */", STATEMENT_EMPTY},
-	    {";;", STATEMENT_EMPTY},
-	    {"call x()", STATEMENT_CALL},
-	    {"'begin'", STATEMENT_SQL},
+	        {" -- hello\n ; begin read only", STATEMENT_BEGIN},
+	        {"START TRANSACTION", STATEMENT_BEGIN},
+	        {"rollback work to savepoint a", STATEMENT_ROLLBACK_TO},
+	        {"ROLLBACK TRANSACTION", STATEMENT_ROLLBACK},
+	        {"END", STATEMENT_COMMIT},
+	        {"selec", STATEMENT_SQL},
+	        {"/* x */", STATEMENT_EMPTY},
+	        {";;", STATEMENT_EMPTY},
+	        {"call x()", STATEMENT_CALL},
+	        {"'begin'", STATEMENT_SQL},
 	};
 	size_t i;
 
@@ -147,13 +148,13 @@ static void positions_count_characters(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(parameters_become_sqlites_outside_literals_only),
-	    cmocka_unit_test(casts_that_change_nothing_become_blanks),
-	    cmocka_unit_test(bytea_and_escaped_strings_become_sqlites),
-	    cmocka_unit_test(what_cannot_be_rewritten_is_refused),
-	    cmocka_unit_test(every_byte_string_is_cut_into_tokens_that_cover_it),
-	    cmocka_unit_test(kinds_are_told_by_the_first_words),
-	    cmocka_unit_test(positions_count_characters),
+	        cmocka_unit_test(parameters_become_sqlites_outside_literals_only),
+	        cmocka_unit_test(casts_that_change_nothing_become_blanks),
+	        cmocka_unit_test(bytea_and_escaped_strings_become_sqlites),
+	        cmocka_unit_test(what_cannot_be_rewritten_is_refused),
+	        cmocka_unit_test(every_byte_string_is_cut_into_tokens_that_cover_it),
+	        cmocka_unit_test(kinds_are_told_by_the_first_words),
+	        cmocka_unit_test(positions_count_characters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

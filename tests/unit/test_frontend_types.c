@@ -16,10 +16,25 @@ static void declared_types_have_the_oids_that_clients_know(void **state)
 		const char *decltype;
 		uint32_t oid;
 	} cases[] = {
-	    {"INTEGER", OID_INT8}, {"bigint", OID_INT8}, {"INT", OID_INT8},      {"TEXT", OID_TEXT},         {"VARCHAR(20)", OID_TEXT},
-	    {"BLOB", OID_BYTEA},   {"REAL", OID_FLOAT8}, {"DOUBLE", OID_FLOAT8}, {"BOOLEAN", OID_BOOL},      {"DATE", OID_DATE},
-	    {"DATETIME", OID_TIMESTAMP}, {"TIMESTAMP", OID_TIMESTAMP}, {"TIME", OID_TIME}, {"NUMERIC(10,2)", OID_NUMERIC},
-	    {"decimal", OID_NUMERIC}, {"JSON", OID_JSON}, {"UUID", OID_UUID},    {"ANY", OID_TEXT},          {"", OID_TEXT},
+	        {"INTEGER", OID_INT8},
+	        {"bigint", OID_INT8},
+	        {"INT", OID_INT8},
+	        {"TEXT", OID_TEXT},
+	        {"VARCHAR(20)", OID_TEXT},
+	        {"BLOB", OID_BYTEA},
+	        {"REAL", OID_FLOAT8},
+	        {"DOUBLE", OID_FLOAT8},
+	        {"BOOLEAN", OID_BOOL},
+	        {"DATE", OID_DATE},
+	        {"DATETIME", OID_TIMESTAMP},
+	        {"TIMESTAMP", OID_TIMESTAMP},
+	        {"TIME", OID_TIME},
+	        {"NUMERIC(10,2)", OID_NUMERIC},
+	        {"decimal", OID_NUMERIC},
+	        {"JSON", OID_JSON},
+	        {"UUID", OID_UUID},
+	        {"ANY", OID_TEXT},
+	        {"", OID_TEXT},
 	};
 	size_t i;
 
@@ -29,7 +44,8 @@ static void declared_types_have_the_oids_that_clients_know(void **state)
 		assert_int_equal(type_oid_of_decltype(cases[i].decltype), cases[i].oid);
 }
 
-static int decode(uint32_t oid, int format, const char *data, size_t len, struct buf *scratch, struct dq_value *v, struct sqlerr *e)
+static int decode(uint32_t oid, int format, const char *data, size_t len, struct buf *scratch, struct dq_value *v,
+                  struct sqlerr *e)
 {
 	buf_clear(scratch);
 	return type_decode_param(oid, format, data, len, scratch, v, e);
@@ -130,23 +146,23 @@ static void codes_have_the_sqlstates_that_clients_act_on(void **state)
 		int code;
 		const char *message, *sqlstate;
 	} cases[] = {
-	    {SQLITE_CONSTRAINT_UNIQUE, "UNIQUE constraint failed: vm.name", "23505"},
-	    {SQLITE_CONSTRAINT_PRIMARYKEY, "", "23505"},
-	    {SQLITE_CONSTRAINT_NOTNULL, "", "23502"},
-	    {SQLITE_CONSTRAINT_FOREIGNKEY, "", "23503"},
-	    {SQLITE_CONSTRAINT_CHECK, "", "23514"},
-	    {SQLITE_CONSTRAINT, "", "23000"},
-	    {SQLITE_BUSY, "", "55P03"},
-	    {SQLITE_BUSY_SNAPSHOT, "", "40001"},
-	    {SQLITE_IOERR_WRITE, "", "58030"},
-	    {SQLITE_FULL, "", "53100"},
-	    {SQLITE_ERROR, "no such table: x", "42P01"},
-	    {SQLITE_ERROR, "table t has no column named x", "42703"},
-	    {SQLITE_ERROR, "near \"x\": syntax error", "42601"},
-	    {SQLITE_ERROR, "something else", "42000"},
-	    {DQ_LEADERSHIP_LOST, "", "08007"},
-	    {DQ_DISCONNECTED, "", "08007"},
-	    {DQ_NOT_LEADER, "", "57P01"},
+	        {SQLITE_CONSTRAINT_UNIQUE, "UNIQUE constraint failed: vm.name", "23505"},
+	        {SQLITE_CONSTRAINT_PRIMARYKEY, "", "23505"},
+	        {SQLITE_CONSTRAINT_NOTNULL, "", "23502"},
+	        {SQLITE_CONSTRAINT_FOREIGNKEY, "", "23503"},
+	        {SQLITE_CONSTRAINT_CHECK, "", "23514"},
+	        {SQLITE_CONSTRAINT, "", "23000"},
+	        {SQLITE_BUSY, "", "55P03"},
+	        {SQLITE_BUSY_SNAPSHOT, "", "40001"},
+	        {SQLITE_IOERR_WRITE, "", "58030"},
+	        {SQLITE_FULL, "", "53100"},
+	        {SQLITE_ERROR, "no such table: x", "42P01"},
+	        {SQLITE_ERROR, "table t has no column named x", "42703"},
+	        {SQLITE_ERROR, "near \"x\": syntax error", "42601"},
+	        {SQLITE_ERROR, "something else", "42000"},
+	        {DQ_LEADERSHIP_LOST, "", "08007"},
+	        {DQ_DISCONNECTED, "", "08007"},
+	        {DQ_NOT_LEADER, "", "57P01"},
 	};
 	struct sqlerr e = SQLERR_INIT;
 	size_t i;
@@ -189,13 +205,13 @@ static void settings_are_told_and_guarded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(declared_types_have_the_oids_that_clients_know),
-	    cmocka_unit_test(binary_integers_are_signed_and_of_their_size),
-	    cmocka_unit_test(text_parameters_become_what_their_type_says),
-	    cmocka_unit_test(values_are_shown_as_sqlite_and_postgresql_show_them),
-	    cmocka_unit_test(a_value_without_a_binary_form_names_its_column),
-	    cmocka_unit_test(codes_have_the_sqlstates_that_clients_act_on),
-	    cmocka_unit_test(settings_are_told_and_guarded),
+	        cmocka_unit_test(declared_types_have_the_oids_that_clients_know),
+	        cmocka_unit_test(binary_integers_are_signed_and_of_their_size),
+	        cmocka_unit_test(text_parameters_become_what_their_type_says),
+	        cmocka_unit_test(values_are_shown_as_sqlite_and_postgresql_show_them),
+	        cmocka_unit_test(a_value_without_a_binary_form_names_its_column),
+	        cmocka_unit_test(codes_have_the_sqlstates_that_clients_act_on),
+	        cmocka_unit_test(settings_are_told_and_guarded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,9 +82,11 @@ static void returning_lists_get_a_plus_and_stars_their_columns(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(other_databases_and_temporary_things_are_refused), cmocka_unit_test(only_harmless_pragmas_pass),
-	    cmocka_unit_test(the_types_that_kill_are_known),                    cmocka_unit_test(a_wrapped_select_names_columns_by_place),
-	    cmocka_unit_test(returning_lists_get_a_plus_and_stars_their_columns),
+	        cmocka_unit_test(other_databases_and_temporary_things_are_refused),
+	        cmocka_unit_test(only_harmless_pragmas_pass),
+	        cmocka_unit_test(the_types_that_kill_are_known),
+	        cmocka_unit_test(a_wrapped_select_names_columns_by_place),
+	        cmocka_unit_test(returning_lists_get_a_plus_and_stars_their_columns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

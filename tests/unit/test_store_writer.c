@@ -154,7 +154,8 @@ static void a_failing_statement_fails_alone(void **state)
 	submit("b");
 	submit("c");
 	ANSWER(0, 0, SQLITE_CONSTRAINT, SQLITE_ERROR, 0, 0);
-	assert_string_equal(fake.log.data, "a;BEGIN IMMEDIATE;b;BEGIN;c;COMMIT"); /* the second BEGIN asks whether the transaction lives */
+	assert_string_equal(fake.log.data,
+	                    "a;BEGIN IMMEDIATE;b;BEGIN;c;COMMIT"); /* the second BEGIN asks whether the transaction lives */
 	assert_string_equal(told, "a:0 b:19 c:0 ");
 }
 
@@ -304,20 +305,20 @@ static void closing_tells_everybody_who_waits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(one_statement_is_its_own_transaction),
-	    TEST(what_waits_together_is_committed_together),
-	    TEST(a_failing_statement_fails_alone),
-	    TEST(a_statement_that_ends_the_transaction_costs_others_nothing),
-	    TEST(a_commit_that_fails_runs_its_statements_one_by_one),
-	    TEST(an_ambiguous_commit_is_ambiguous_for_all),
-	    TEST(leadership_lost_before_the_commit_is_not_ambiguous),
-	    TEST(a_transaction_holds_the_slot_alone),
-	    TEST(a_failed_commit_is_rolled_back_before_the_slot_passes_on),
-	    TEST(an_abandoned_transaction_is_rolled_back),
-	    TEST(what_is_abandoned_in_the_queue_never_runs),
-	    TEST(busy_is_never_seen),
-	    TEST(schema_changes_stand_alone),
-	    TEST(closing_tells_everybody_who_waits),
+	        TEST(one_statement_is_its_own_transaction),
+	        TEST(what_waits_together_is_committed_together),
+	        TEST(a_failing_statement_fails_alone),
+	        TEST(a_statement_that_ends_the_transaction_costs_others_nothing),
+	        TEST(a_commit_that_fails_runs_its_statements_one_by_one),
+	        TEST(an_ambiguous_commit_is_ambiguous_for_all),
+	        TEST(leadership_lost_before_the_commit_is_not_ambiguous),
+	        TEST(a_transaction_holds_the_slot_alone),
+	        TEST(a_failed_commit_is_rolled_back_before_the_slot_passes_on),
+	        TEST(an_abandoned_transaction_is_rolled_back),
+	        TEST(what_is_abandoned_in_the_queue_never_runs),
+	        TEST(busy_is_never_seen),
+	        TEST(schema_changes_stand_alone),
+	        TEST(closing_tells_everybody_who_waits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
