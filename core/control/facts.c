@@ -134,11 +134,14 @@ static bool is_streamed(const struct ctl *c, const struct group *g)
 
 int facts_target(const struct ctl *c, const struct group *g)
 {
+	int best;
+
 	if (g->rec.target != NODE_NONE)
 		return g->rec.target;
 	if (g->cmd.request_id != 0 && g->cmd.target != NODE_NONE)
 		return g->cmd.target;
-	return rank_best(c, g, false);
+	best = rank_best(c, g, false);
+	return best != NODE_NONE ? best : rank_best(c, g, true);
 }
 
 static fact_set target_facts(const struct ctl *c, const struct group *g)
@@ -147,7 +150,8 @@ static fact_set target_facts(const struct ctl *c, const struct group *g)
 	const struct instance_report *t, *p;
 	fact_set f = 0;
 
-	if (target == NODE_NONE || g->rec.primary == NODE_NONE || rank_check(c, g, target, false) != RANK_OK)
+	/* The synchronous set is not asked: the target is promoted only when it has everything the stopped primary has. */
+	if (target == NODE_NONE || g->rec.primary == NODE_NONE || rank_check(c, g, target, true) != RANK_OK)
 		return 0;
 	t = &g->inst[target].r;
 	p = &g->inst[g->rec.primary].r;

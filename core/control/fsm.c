@@ -22,6 +22,21 @@ static void names_of_waiting(const struct ctl *c, const struct group *g, char *b
 	view_set_names(c, waiting, buf, size);
 }
 
+/* Why a switchover's target cannot take over. */
+static void explain_target(const struct ctl *c, const struct group *g, char *buf, size_t size)
+{
+	int target = facts_target(c, g);
+	enum rank_reject why = target == NODE_NONE ? RANK_NO_INSTANCE : rank_check(c, g, target, true);
+
+	if (target == NODE_NONE)
+		snprintf(buf, size, "there is no replica that could take over");
+	else if (why != RANK_OK)
+		snprintf(buf, size, "%s %s", view_node_name(c, target), rank_reject_text(why));
+	else
+		snprintf(buf, size, "%s does not receive from %s now", view_node_name(c, target),
+		         view_node_name(c, g->rec.primary));
+}
+
 static void fill_word(const struct ctl *c, const struct group *g, const char *word, char *buf, size_t size)
 {
 	bool is_forced = g->cmd.request_id != 0 && g->cmd.is_forced;
@@ -30,6 +45,8 @@ static void fill_word(const struct ctl *c, const struct group *g, const char *wo
 		snprintf(buf, size, "%s", view_node_name(c, g->rec.primary));
 	else if (strcmp(word, "target") == 0)
 		snprintf(buf, size, "%s", view_node_name(c, facts_target(c, g)));
+	else if (strcmp(word, "unfit") == 0)
+		explain_target(c, g, buf, size);
 	else if (strcmp(word, "best") == 0)
 		snprintf(buf, size, "%s", view_node_name(c, rank_best(c, g, is_forced)));
 	else if (strcmp(word, "why") == 0)

@@ -87,6 +87,10 @@ char *rank_explain(const struct ctl *c, const struct group *g, bool is_forced, c
 	int node;
 
 	buf[0] = '\0';
+	if (g->rec.is_sync && !is_forced && g->rec.sync_set == 0) {
+		snprintf(buf, size, "%s", rank_reject_text(RANK_NO_SYNC_SET));
+		return buf;
+	}
 	for (node = 0; node < c->node_count && len < size; node++) {
 		enum rank_reject why = rank_check(c, g, node, is_forced);
 

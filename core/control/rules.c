@@ -1,7 +1,7 @@
 #include "core/control/rules.h"
 
-/* First match wins, so the order within a state is the order of urgency. A row whose need and bar are 0 closes its state. One row, one
- * line. */
+/* First match wins, so the order within a state is the order of urgency. A row whose need and bar are 0 closes its state. One
+ * row, one line. */
 /* clang-format off */
 const struct rule rules[] = {
     /* new: no primary was ever made */
@@ -34,7 +34,7 @@ const struct rule rules[] = {
     {334, STATE_STEADY, F_UNSERVED | F_CANDIDATE, 0, STATE_FENCING, DO_FENCE, 2, "{primary} is up but gets no lease -> fail over"},
     {340, STATE_STEADY, F_SWITCHOVER_ASKED | F_TARGET_READY | F_UP, 0, STATE_CHECKPOINT, DO_CHECKPOINT, 0,
      "switchover from {primary} to {target} asked for by the operator"},
-    {342, STATE_STEADY, F_SWITCHOVER_ASKED, 0, STATE_STEADY, DO_REFUSE, 0, "no switchover to {target}: {why}"},
+    {342, STATE_STEADY, F_SWITCHOVER_ASKED, 0, STATE_STEADY, DO_REFUSE, 0, "no switchover: {unfit}"},
     {344, STATE_STEADY, F_FAILOVER_ASKED | F_CANDIDATE, 0, STATE_FENCING, DO_FENCE, 1, "failover asked for by the operator"},
     {346, STATE_STEADY, F_FAILOVER_ASKED, 0, STATE_STEADY, DO_REFUSE, 0, "nobody can take over: {why}"},
     {350, STATE_STEADY, F_UP | F_SYNC_MOVES, 0, STATE_STEADY, DO_SYNC_SET, 0, "the synchronous set becomes {set}"},
@@ -84,7 +84,7 @@ const struct rule rules[] = {
     {720, STATE_CHECKPOINT, F_DOWN | F_CANDIDATE, 0, STATE_FENCING, DO_FENCE, 1, "the server on {primary} has ended during the switchover -> fail over"},
     {722, STATE_CHECKPOINT, F_DOWN, 0, STATE_RESTARTING, DO_RESTART, 2, "the server on {primary} has ended and nobody can take over -> restart it"},
     {730, STATE_CHECKPOINT, F_CANDIDATE, F_FRESH | F_STREAMED, STATE_FENCING, DO_FENCE, 2, "{primary} went silent during the switchover -> fail over"},
-    {740, STATE_CHECKPOINT, 0, F_TARGET_READY, STATE_STEADY, DO_ABANDON, 1, "switchover abandoned: {target} can no longer take over"},
+    {740, STATE_CHECKPOINT, 0, F_TARGET_READY, STATE_STEADY, DO_ABANDON, 1, "switchover abandoned: {unfit}"},
     {750, STATE_CHECKPOINT, F_LATE, 0, STATE_STEADY, DO_ABANDON, 1, "switchover abandoned: the checkpoint took over a minute"},
     {790, STATE_CHECKPOINT, 0, 0, STATE_CHECKPOINT, DO_STAY, 0, "checkpoint on {primary} before the switchover"},
 

@@ -32,7 +32,8 @@ struct rule {
 	enum group_state next;
 	enum rule_action action;
 	int severity;       /* of the event row: 0 info, 1 warning, 2 critical */
-	const char *reason; /* {primary} {target} {best} {why} {set} are filled in; "" for the healthy state */
+	const char *reason; /* {primary} {target} {unfit} {best} {why} {waiting} {set} {error} are filled in; "" for the healthy
+	                       state */
 };
 
 extern const struct rule rules[];
