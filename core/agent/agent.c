@@ -206,7 +206,8 @@ static void take_vipd_link(struct agent *a, bool is_up)
 
 	a->is_vipd_up = is_up;
 	a->vip_asked_ms = 0;
-	/* A new vipd has revoked what the old one held, and holds nothing until it is asked again; the kernel's lease ends by itself. */
+	/* A new vipd has revoked what the old one held, and holds nothing until it is asked again; the kernel's lease ends by
+	 * itself. */
 	for (i = 0; i < a->instance_count; i++)
 		a->instances[i].is_vip_released = false;
 	if (!is_up)
@@ -308,11 +309,25 @@ static bool is_beat_time(const struct agent *a)
 	return false;
 }
 
+/* After a pause of this process (frozen, swapped out) the helpers' answers wait in its sockets: the silence was its own. */
+static void forgive_pause(struct agent *a, int64_t now_ms)
+{
+	int i;
+
+	if (now_ms - a->now_ms <= 2 * a->profile->heartbeat_ms)
+		return;
+	if (a->vip_asked_ms != 0)
+		a->vip_asked_ms = now_ms;
+	for (i = 0; i < a->instance_count; i++)
+		a->instances[i].dbd_heard_ms = now_ms;
+}
+
 int agent_step(struct agent *a, const struct agent_event *e, struct agent_update *u)
 {
 	int i;
 
 	u->count = 0;
+	forgive_pause(a, e->now_ms);
 	a->now_ms = e->now_ms;
 	take_event(a, e, u);
 	for (i = 0; i < a->instance_count; i++) {

@@ -4,12 +4,12 @@
 
 #include "core/agent/agent.h"
 
-#define SENT_RING 64           /* heartbeats whose sending time is remembered */
-#define RETRY_MS 1000          /* after a verb failed */
-#define NOT_RECEIVING_MS 8000  /* a replica that follows a living primary and receives nothing for so long is diverged */
-#define ORDER_FRESH_MS 3000    /* an older order says nothing about how the primary is now */
-#define VIPD_PATIENCE_MS 400   /* an unanswered request */
-#define DBD_PATIENCE_MS 2000   /* silence of a guard that reports five times a second */
+#define SENT_RING        64   /* heartbeats whose sending time is remembered */
+#define RETRY_MS         1000 /* after a verb failed */
+#define NOT_RECEIVING_MS 8000 /* a replica that follows a living primary and receives nothing for so long is diverged */
+#define ORDER_FRESH_MS   3000 /* an older order says nothing about how the primary is now */
+#define VIPD_PATIENCE_MS 400  /* an unanswered request */
+#define DBD_PATIENCE_MS  2000 /* silence of a guard that reports five times a second */
 
 /* How a replica that cannot just follow is brought back; each step is tried when the one before did not do. */
 enum rejoin { REJOIN_FOLLOW, REJOIN_REWIND, REJOIN_REBUILD };
@@ -33,8 +33,8 @@ struct instance {
 
 	enum dbd_msg_type verb; /* in progress, 0: none */
 	uint32_t verb_seq;
-	uint64_t verb_step;     /* of the order that asked for it */
-	int64_t retry_ms;       /* no verb before */
+	uint64_t verb_step; /* of the order that asked for it */
+	int64_t retry_ms;   /* no verb before */
 	char error[192];
 	uint64_t error_step;
 
@@ -43,13 +43,13 @@ struct instance {
 	uint64_t created_epoch; /* CREATE was answered for this epoch */
 	bool is_sync_settled;   /* the verb that set the server's sync members has ended well: sync_since is theirs */
 	enum rejoin rejoin;
-	uint64_t rejoined_epoch; /* the primary's past up to this epoch was undone by a rewind or a clone */
+	uint64_t rejoined_epoch;        /* the primary's past up to this epoch was undone by a rewind or a clone */
 	int64_t not_receiving_since_ms; /* 0: receives, or need not */
 
 	int64_t lease_pushed_ms; /* deadline the guard was told last */
 	int64_t vip_until_ms;    /* vipd may hold addresses or the port until then; 0: released and confirmed */
 	uint64_t vip_epoch;
-	bool is_vip_released;    /* asked for, not confirmed yet */
+	bool is_vip_released; /* asked for, not confirmed yet */
 };
 
 struct agent {
@@ -65,17 +65,20 @@ struct agent {
 	struct lease_voter voter;
 	struct lease_holder controller;
 
-	uint64_t number;     /* of the last heartbeat */
-	int64_t beat_ms;     /* when it was sent */
-	bool is_beat_due;    /* something happened: do not wait for the interval */
-	struct { uint64_t number; int64_t sent_ms; } sent[SENT_RING];
+	uint64_t number;  /* of the last heartbeat */
+	int64_t beat_ms;  /* when it was sent */
+	bool is_beat_due; /* something happened: do not wait for the interval */
+	struct {
+		uint64_t number;
+		int64_t sent_ms;
+	} sent[SENT_RING];
 	struct heartbeat heartbeat;
 	struct lease_ask asks[AGENT_MAX_INSTANCES + 1];
 	struct instance_report reports[AGENT_MAX_INSTANCES];
 
 	bool has_vipd, is_vipd_up, is_fence_active;
-	uint32_t seq;            /* last used, dbd and vipd */
-	int64_t vip_asked_ms;    /* the oldest unanswered request to vipd, 0: none */
+	uint32_t seq;         /* last used, dbd and vipd */
+	int64_t vip_asked_ms; /* the oldest unanswered request to vipd, 0: none */
 	uint32_t vip_asked_seq;
 
 	bool is_stopping;

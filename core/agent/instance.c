@@ -9,7 +9,8 @@
 
 bool instance_is_running(const struct instance *in)
 {
-	return in->report.process == DBD_PROC_RUNNING || in->report.process == DBD_PROC_STARTING || in->report.process == DBD_PROC_STOPPING;
+	return in->report.process == DBD_PROC_RUNNING || in->report.process == DBD_PROC_STARTING ||
+	       in->report.process == DBD_PROC_STOPPING;
 }
 
 bool instance_is_primary(const struct instance *in)
@@ -59,8 +60,8 @@ void instance_take_order(struct agent *a, const struct order *o, struct agent_up
 	if (in == NULL || !is_acceptable(a, in, o))
 		return;
 	if (!in->is_ordered || o->step != in->order.step || o->role != in->order.role) {
-		agent_log(u, in, "ordered: %s (epoch %llu, step %llu, generation %llu)", role_text(o->role), (unsigned long long)o->epoch,
-			  (unsigned long long)o->step, (unsigned long long)o->generation);
+		agent_log(u, in, "ordered: %s (epoch %llu, step %llu, generation %llu)", role_text(o->role),
+		          (unsigned long long)o->epoch, (unsigned long long)o->step, (unsigned long long)o->generation);
 		in->error[0] = '\0';
 		in->retry_ms = 0;
 		in->rejoin = REJOIN_FOLLOW;
@@ -78,9 +79,9 @@ void instance_take_order(struct agent *a, const struct order *o, struct agent_up
 static bool is_news(const struct dbd_report *old, const struct dbd_report *new)
 {
 	return old->process != new->process || old->role != new->role || old->is_detached != new->is_detached ||
-	       old->is_accepting != new->is_accepting || old->promoted_epoch != new->promoted_epoch || old->is_clean != new->is_clean ||
-	       old->is_receiving != new->is_receiving || strcmp(old->sync_members, new->sync_members) != 0 ||
-	       old->standby_count != new->standby_count;
+	       old->is_accepting != new->is_accepting || old->promoted_epoch != new->promoted_epoch ||
+	       old->is_clean != new->is_clean || old->is_receiving != new->is_receiving ||
+	       strcmp(old->sync_members, new->sync_members) != 0 || old->standby_count != new->standby_count;
 }
 
 static void take_report(struct agent *a, struct instance *in, const struct dbd_report *r)
@@ -125,8 +126,7 @@ static void verb_done(struct agent *a, struct instance *in)
 	else if (in->verb == DBD_REWIND || in->verb == DBD_REBUILD) {
 		in->rejoin = REJOIN_FOLLOW;
 		in->rejoined_epoch = in->report.promoted_epoch;
-	}
-	else if (in->verb == DBD_SYNC_SET || in->verb == DBD_PROMOTE)
+	} else if (in->verb == DBD_SYNC_SET || in->verb == DBD_PROMOTE)
 		in->is_sync_settled = true;
 	if (in->verb == DBD_FOLLOW || in->verb == DBD_REWIND || in->verb == DBD_REBUILD)
 		in->not_receiving_since_ms = a->now_ms;
@@ -186,7 +186,8 @@ static void drive_sync_set(struct agent *a, struct instance *in, struct agent_up
 {
 	struct dbd_msg *m;
 
-	if (agent_parse_set(a, in->report.sync_members) == in->order.sync_members && (in->order.sync_members == 0 || in->is_sync_settled))
+	if (agent_parse_set(a, in->report.sync_members) == in->order.sync_members &&
+	    (in->order.sync_members == 0 || in->is_sync_settled))
 		return;
 	in->is_sync_settled = false;
 	m = send_verb(a, in, DBD_SYNC_SET, u);
@@ -199,15 +200,17 @@ static void promote(struct agent *a, struct instance *in, struct agent_update *u
 	bool is_leased = lease_is_valid(&in->lease, a->now_ms) && in->lease.value == in->order.epoch;
 	struct dbd_msg *m;
 
-	/* Promise 1: without the lease a server is promoted only behind an active port fence, and only when nobody can acknowledge
-	 * for its predecessor any more; the door opens with the lease (keeper.c). */
+	/* Promise 1: without the lease a server is promoted only behind an active port fence, and only when nobody can
+	 * acknowledge for its predecessor any more; the door opens with the lease (keeper.c). */
 	if (!is_leased && !(in->order.is_early && a->is_fence_active))
 		return;
 	m = send_verb(a, in, DBD_PROMOTE, u);
 	agent_format_set(a, in->order.sync_members, m->sync_members, sizeof m->sync_members);
 	m->sync_count = in->order.sync_members != 0 ? 1 : 0;
 	m->deadline_ns = is_leased ? in->lease.until_ms * CLOCK_NS_PER_MS : 0;
-	m->grace_ms = (int32_t)(3 * a->profile->lease_ms);
+	/* The lease's own deadline holds for a leased one, as in every renewal; else it gets the time to come up and wait for
+	 * its grants. */
+	m->grace_ms = is_leased ? keeper_grace_ms(a, in) : (int32_t)(3 * a->profile->lease_ms);
 }
 
 static void drive_primary(struct agent *a, struct instance *in, struct agent_update *u)
@@ -220,7 +223,8 @@ static void drive_primary(struct agent *a, struct instance *in, struct agent_upd
 		return;
 	}
 	/* A primary of an older epoch does not become one of this epoch as it runs: it starts again as a standby first. */
-	if (in->report.process == DBD_PROC_RUNNING && in->report.role == DBD_ROLE_PRIMARY && in->report.promoted_epoch != in->order.epoch) {
+	if (in->report.process == DBD_PROC_RUNNING && in->report.role == DBD_ROLE_PRIMARY &&
+	    in->report.promoted_epoch != in->order.epoch) {
 		stop_server(a, in, DBD_STOP_IMMEDIATE, u);
 		return;
 	}
@@ -236,7 +240,8 @@ static void drive_primary(struct agent *a, struct instance *in, struct agent_upd
  * receives from the new primary, which proves one history. */
 static bool needs_rewind(const struct instance *in)
 {
-	if (in->report.promoted_epoch == 0 || in->report.promoted_epoch >= in->order.epoch || in->report.promoted_epoch <= in->rejoined_epoch)
+	if (in->report.promoted_epoch == 0 || in->report.promoted_epoch >= in->order.epoch ||
+	    in->report.promoted_epoch <= in->rejoined_epoch)
 		return false;
 	return !(in->report.process == DBD_PROC_RUNNING && in->report.is_receiving);
 }
@@ -420,7 +425,8 @@ void instance_report_fill(const struct agent *a, const struct instance *in, stru
 	r->epoch = in->epoch;
 	r->promoted_epoch = d->promoted_epoch;
 	r->step = in->is_ordered ? in->order.step : 0;
-	/* The members show as soon as the setting is read; that every part of the server obeys it is known at the end of the verb only. */
+	/* The members show as soon as the setting is read; that every part of the server obeys it is known at the end of the
+	 * verb only. */
 	r->sync_since = in->is_sync_settled ? d->sync_since : 0;
 	r->sync_members = agent_parse_set(a, d->sync_members);
 	str_copy(r->verb, sizeof r->verb, verb_name(in->verb));

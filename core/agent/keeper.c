@@ -1,4 +1,5 @@
-/* Lease keeping: ask while a role is ours, push the deadline itself to every hand that keeps it, give up in the order that is safe. */
+/* Lease keeping: ask while a role is ours, push the deadline itself to every hand that keeps it, give up in the order that is
+ * safe. */
 #include "core/agent/agent_state.h"
 
 #include "core/base/clock.h"
@@ -107,6 +108,12 @@ static bool may_serve(const struct agent *a, const struct instance *in)
 	       in->report.is_accepting && !a->is_stopping;
 }
 
+/* Behind a closed port a synchronous primary harms nobody: a hiccup then costs a closed port, not a crash recovery. */
+int32_t keeper_grace_ms(const struct agent *a, const struct instance *in)
+{
+	return in->is_ordered && in->order.is_sync && a->is_fence_active ? (int32_t)a->profile->lease_ms : 0;
+}
+
 static void push_to_guard(struct agent *a, struct instance *in, struct agent_update *u)
 {
 	struct agent_action *x;
@@ -122,14 +129,12 @@ static void push_to_guard(struct agent *a, struct instance *in, struct agent_upd
 	x->u.dbd.generation = in->generation;
 	x->u.dbd.epoch = in->lease.value;
 	x->u.dbd.deadline_ns = in->lease.until_ms * CLOCK_NS_PER_MS;
-	/* Behind a closed port a synchronous primary harms nobody: a hiccup then costs a closed port, not a crash recovery. */
-	if (in->is_ordered && in->order.is_sync && a->is_fence_active)
-		x->u.dbd.grace_ms = (int32_t)a->profile->lease_ms;
+	x->u.dbd.grace_ms = keeper_grace_ms(a, in);
 	in->lease_pushed_ms = in->lease.until_ms;
 }
 
-/* An orderly stop lets the server say good-bye to its clients first; for everything else the door closes first. A primary that only
- * waits for its grants keeps what it has: the kernel closes at the deadline. */
+/* An orderly stop lets the server say good-bye to its clients first; for everything else the door closes first. A primary that
+ * only waits for its grants keeps what it has: the kernel closes at the deadline. */
 static bool must_close(const struct agent *a, const struct instance *in, uint64_t epoch)
 {
 	if (!in->is_ordered || (epoch != 0 && instance_is_primary(in)))
