@@ -82,10 +82,11 @@ static void check_orders(struct world *w, int group)
 {
 	for (int i = 0; i < w->node_count; i++) {
 		const struct guard *gu = &w->hosts[i].guards[group];
+		const struct server *s = &w->hosts[i].servers[group];
 
-		if (!w->hosts[i].servers[group].is_writable || !port_is_open(w, i, group))
+		if (!s->is_writable || !port_is_open(w, i, group))
 			continue;
-		if (gu->order.epoch == 0 || gu->order.epoch >= SIM_EPOCHS || w->store.owner[group][gu->order.epoch] != i)
+		if (s->order_epoch == 0 || s->order_epoch >= SIM_EPOCHS || w->store.owner[group][s->order_epoch] != i)
 			violate(w, "%s is a writable primary of g%d without an order of an epoch that names it", w->hosts[i].name, group + 1);
 		if (!gu->may_write)
 			violate(w, "%s became a writable primary of g%d by itself", w->hosts[i].name, group + 1);

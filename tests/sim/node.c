@@ -31,6 +31,10 @@ static void send_heartbeat(struct world *w, int node, int64_t stall_us)
 	memcpy(m->u.beat.reports, hb->reports, hb->report_count * sizeof hb->reports[0]);
 	m->u.beat.hb.asks = m->u.beat.asks;
 	m->u.beat.hb.reports = m->u.beat.reports;
+	for (size_t i = 0; i < hb->report_count && (w->broken & BROKEN_UNSAFE) != 0; i++) {
+		m->u.beat.reports[i].is_detached = true;
+		m->u.beat.reports[i].detach_epoch = m->u.beat.reports[i].epoch;
+	}
 	m->refs = w->node_count;
 	for (int i = 0; i < w->node_count; i++)
 		net_send(w, node, i, m, stall_us);

@@ -126,7 +126,8 @@ static void on_flight(void *world, const struct sim_event *e)
 	struct flight *f = &flights[e->a];
 
 	f->outcome = COMMIT_LOST;
-	if (f->term == w->store.term && f->node == w->store.leader && has_majority(w, f->node)) {
+	if ((f->term == w->store.term && f->node == w->store.leader && has_majority(w, f->node)) ||
+	    ((w->broken & BROKEN_GENERATION) != 0 && !f->is_generation)) {
 		if (!w->is_calm && rng_one_in(&w->rng, 100))
 			f->outcome = COMMIT_FAILED;
 		else
@@ -213,6 +214,7 @@ static void elect(struct world *w, int node)
 	s->term++;
 	s->leader = node;
 	s->bad_since = 0;
+	w->hosts[node].control_seen_us = w->q.now_us;
 	LOG(w, node, "is elected leader of the store, term %llu", (unsigned long long)s->term);
 	if (old != NODE_NONE && old != node && w->hosts[old].is_up)
 		sim_post(&w->q, w->q.now_us + rng_range(&w->rng, 1 * MS, 15 * MS * (int)w->profile->raft_latency_ms),
@@ -248,6 +250,24 @@ void raft_transfer(struct world *w, int from, int to)
 	elect(w, to);
 }
 
+/* The store gives the leadership away when its control process says nothing for as long as a node may be silent. */
+static bool is_control_silent(struct world *w, int node)
+{
+	struct host *h = &w->hosts[node];
+
+	if (h->control.is_up && h->control.frozen_until <= w->q.now_us)
+		h->control_seen_us = w->q.now_us;
+	return w->q.now_us - h->control_seen_us > w->profile->silence_ms * MS;
+}
+
+static void give_away(struct world *w, int from)
+{
+	int to = (from + 1 + (int)rng_range(&w->rng, 0, w->node_count - 2)) % w->node_count;
+
+	w->hosts[from].control_seen_us = w->q.now_us;
+	raft_transfer(w, from, to);
+}
+
 /* The leader is missed, an election follows; sometimes one is held without need. An arbiter gives leadership away. */
 static void on_watch(void *world, const struct sim_event *e)
 {
@@ -272,7 +292,9 @@ static void on_watch(void *world, const struct sim_event *e)
 			raft_win_generation(w, i);
 	}
 	if (s->leader != NODE_NONE && w->hosts[s->leader].is_arbiter && w->hosts[s->leader].is_leader)
-		raft_transfer(w, s->leader, (s->leader + 1) % w->node_count);
+		give_away(w, s->leader);
+	else if (s->leader != NODE_NONE && w->hosts[s->leader].is_leader && is_control_silent(w, s->leader))
+		give_away(w, s->leader);
 	sim_post(&w->q, w->q.now_us + WATCH, *e);
 }
 

@@ -210,6 +210,7 @@ void server_start(struct world *w, int node, int group, int upstream)
 	s->sync_since = 0;
 	s->is_settling = false;
 	s->served_tl = -1;
+	s->order_epoch = 0;
 	memset(s->standby, 0, sizeof s->standby);
 	server_disconnect(w, node, group);
 	sim_post(&w->q, w->q.now_us + 10 * MS, (struct sim_event){.fn = server_pump, .a = node, .b = group, .u = s->run});

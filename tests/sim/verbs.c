@@ -69,7 +69,7 @@ static void on_promote_done(void *world, const struct sim_event *e)
 	struct guard *gu = &h->guards[e->b];
 	struct server *s = &h->servers[e->b];
 
-	if (!is_current(w, e))
+	if (!is_current(w, e) || put_back(w, e, s->frozen_until))
 		return;
 	if (s->run == 0 || !s->is_primary) {
 		fail(w, e->a, e->b, "the server has ended during its promotion");
@@ -106,7 +106,7 @@ static void promote_running(struct world *w, int node, int group)
 		return;
 	}
 	if (s->is_primary && gu->promoted_epoch == gu->order.epoch) {
-		done(w, node, group);
+		after(w, node, group, 2 * MS, 20 * MS, on_promote_done);
 		return;
 	}
 	if (s->is_primary) {
@@ -119,10 +119,21 @@ static void promote_running(struct world *w, int node, int group)
 		fail(w, node, group, "the server refuses to be promoted");
 		return;
 	}
+	s->order_epoch = gu->order.epoch;
 	sim_post(&w->q, told_at, (struct sim_event){.fn = on_told, .a = node, .b = group, .p = (void *)(uintptr_t)s->run,
 						   .u = parse_set(w, gu->order.sync_members)});
 	sim_post(&w->q, told_at + rng_long_tail(&w->rng, 5 * MS, 500 * MS),
 		 (struct sim_event){.fn = on_promote_done, .a = node, .b = group, .u = gu->verb_token});
+}
+
+/* The server accepts connections, whoever still waits for that. */
+static void on_ready(void *world, const struct sim_event *e)
+{
+	struct world *w = world;
+	struct server *s = &w->hosts[e->a].servers[e->b];
+
+	if (s->run == e->u && s->phase == DBD_PROC_STARTING && !put_back(w, e, s->frozen_until))
+		s->phase = DBD_PROC_RUNNING;
 }
 
 static void on_started(void *world, const struct sim_event *e)
@@ -133,8 +144,10 @@ static void on_started(void *world, const struct sim_event *e)
 
 	if (!is_current(w, e))
 		return;
-	if (h->servers[e->b].run != 0)
-		h->servers[e->b].phase = DBD_PROC_RUNNING;
+	if (h->servers[e->b].phase == DBD_PROC_STARTING) {
+		sim_post(&w->q, w->q.now_us + 10 * MS, *e);
+		return;
+	}
 	if (gu->verb == DBD_PROMOTE && h->servers[e->b].run != 0) {
 		/* A guard that lost the server in between has taken the licence back with it. */
 		gu->may_write = true;
@@ -155,7 +168,9 @@ static void start(struct world *w, int node, int group, int upstream)
 		return;
 	}
 	server_start(w, node, group, upstream);
-	after(w, node, group, 60 * MS, 1500 * MS, on_started);
+	sim_post(&w->q, w->q.now_us + rng_long_tail(&w->rng, 50 * MS, 1500 * MS),
+		 (struct sim_event){.fn = on_ready, .a = node, .b = group, .u = s->run});
+	after(w, node, group, 60 * MS, 70 * MS, on_started);
 }
 
 static void on_follow(void *world, const struct sim_event *e)
@@ -164,7 +179,7 @@ static void on_follow(void *world, const struct sim_event *e)
 	struct host *h = &w->hosts[e->a];
 	struct server *s = &h->servers[e->b];
 
-	if (!is_current(w, e))
+	if (!is_current(w, e) || put_back(w, e, s->frozen_until))
 		return;
 	if (s->run == 0 || s->is_primary || s->phase != DBD_PROC_RUNNING) {
 		fail(w, e->a, e->b, "it is not a running replica");
@@ -241,8 +256,11 @@ static void set_sync(struct world *w, int node, int group, const struct dbd_msg 
 
 static void on_plain(void *world, const struct sim_event *e)
 {
-	if (is_current(world, e))
-		done(world, e->a, e->b);
+	struct world *w = world;
+	const struct server *s = &w->hosts[e->a].servers[e->b];
+
+	if (is_current(w, e) && !put_back(w, e, s->frozen_until))
+		done(w, e->a, e->b);
 }
 
 /* Rewind and rebuild end as a copy of the peer; one that is interrupted half-way leaves a directory that only a clone repairs. */
@@ -250,7 +268,7 @@ static void on_copied(void *world, const struct sim_event *e)
 {
 	struct world *w = world;
 	struct host *h = &w->hosts[e->a];
-	struct guard *gu = &h->guards[e->b];
+	const struct guard *gu = &h->guards[e->b];
 	int peer = find_peer(w, gu->order.peer_node);
 
 	if (!is_current(w, e))
@@ -269,7 +287,6 @@ static void on_copied(void *world, const struct sim_event *e)
 	h->servers[e->b].has = w->hosts[peer].servers[e->b].has;
 	h->servers[e->b].is_broken = false;
 	h->servers[e->b].is_clean = false;
-	gu->promoted_epoch = 0; /* what was promoted here is gone */
 	done(w, e->a, e->b);
 }
 
@@ -322,6 +339,8 @@ static void promote(struct world *w, int node, int group)
 {
 	if (w->hosts[node].servers[group].run == 0)
 		start(w, node, group, NODE_NONE);
+	else if (w->hosts[node].servers[group].phase == DBD_PROC_STARTING)
+		after(w, node, group, 10 * MS, 20 * MS, on_started);
 	else
 		promote_running(w, node, group);
 }
@@ -330,6 +349,8 @@ static void follow(struct world *w, int node, int group, const struct dbd_msg *m
 {
 	if (w->hosts[node].servers[group].run == 0)
 		start(w, node, group, find_peer(w, m->peer_node));
+	else if (w->hosts[node].servers[group].phase == DBD_PROC_STARTING)
+		after(w, node, group, 10 * MS, 20 * MS, on_started);
 	else
 		after(w, node, group, 3 * MS, 100 * MS, on_follow);
 }

@@ -17,7 +17,7 @@ enum broken {
 	BROKEN_GUARD = 1,        /* the guard does not stop a primary at its deadline (only matters without port fence) */
 	BROKEN_PORT = 2,         /* vipd's port and addresses never close by themselves */
 	BROKEN_GENERATION = 4,   /* the store lets every controller decide */
-	BROKEN_UNSAFE = 8,       /* controllers believe that every reachable replica has detached */
+	BROKEN_UNSAFE = 8,       /* replicas say that they have detached before they have */
 	BROKEN_SYNC = 16,        /* servers acknowledge without waiting for a standby */
 	BROKEN_RESTART = 32,     /* a crashed primary comes back as a primary by itself */
 	BROKEN_STARTING = 64     /* a restarted voter's clock is told wrong: it grants at once */
@@ -73,6 +73,7 @@ struct server {
 	enum dbd_process phase;
 	bool is_primary;
 	bool is_writable;     /* its sessions can commit */
+	uint64_t order_epoch; /* of the order to be primary, 0: none since the start */
 	bool is_clean, is_detached, is_broken;
 	struct content has;
 	int upstream;         /* node, NODE_NONE */
@@ -135,6 +136,7 @@ struct host {
 	} agent_wake, ctl_wake;
 	int64_t stall_us;      /* the next step's effects leave so much later */
 	bool is_leader;        /* its store believes that it leads */
+	int64_t control_seen_us; /* when its store heard its control process last */
 	int64_t stored_until_ms; /* controller lease as the store has it, local clock */
 	struct proc vipd;
 	uint64_t vip_seen[SIM_GROUPS];
@@ -179,6 +181,7 @@ struct world {
 	int timeline_count;
 	int newest_tl[SIM_GROUPS];     /* of the primary that clients reached last, -1: none */
 	struct msg *free_msgs;
+	int msg_count; /* in use */
 	struct msg *msgs; /* owned, SIM_MSGS */
 	struct update update;
 	char violation[256];
