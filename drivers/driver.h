@@ -1,6 +1,7 @@
-/* The contract of a database driver. It runs in the worker processes only and may block up to the limits stated here; the guard, which
- * never blocks, uses nothing of it but the constants and is_fenced. A driver reports facts and does what it is told; it decides nothing.
- * The conformance suite (tests/conformance) is the same contract as a program: a driver is done when it passes. */
+/* The contract of a database driver. It runs in the worker processes only and may block up to the limits stated here; the
+ * guard, which never blocks, uses nothing of it but the constants and is_fenced. A driver reports facts and does what it is
+ * told; it decides nothing. The conformance suite (tests/conformance) is the same contract as a program: a driver is done when
+ * it passes. */
 #ifndef DRIVERS_DRIVER_H
 #define DRIVERS_DRIVER_H
 
@@ -18,12 +19,13 @@ struct driver_ctx {
 	const struct config *cfg;
 	const struct config_instance *inst;
 	const char *obj;                   /* "group main", for logs */
-	char state_dir[DRIVER_PATH_SIZE];  /* <state_dir>/dbd/<group>: settings, logs, markers; never inside the data directory */
+	char state_dir[DRIVER_PATH_SIZE];  /* <state_dir>/dbd/<group>: settings, logs, markers; never inside the data directory
+	                                    */
 	char socket_dir[DRIVER_PATH_SIZE]; /* <run_dir>/<group>: for a server's unix socket, mode 0700 */
 	pid_t server_pid;                  /* the running server, 0: stopped; kept up to date by the worker */
-	bool is_committed;                 /* promote sets it right before the server is told: from here it may become writable */
-	uint64_t sync_since;               /* promote, sync_set: position at which the members took effect */
-	char note[192];                    /* what a verb that succeeded wants to say; "" for nothing */
+	bool is_committed;   /* promote sets it right before the server is told: from here it may become writable */
+	uint64_t sync_since; /* promote, sync_set: position at which the members took effect */
+	char note[192];      /* what a verb that succeeded wants to say; "" for nothing */
 	/* Ask the guard to start the server (argv, NULL-terminated); sets server_pid. Returns when it has been exec'ed. */
 	int (*run_server)(struct driver_ctx *ctx, const char *const *argv, struct err *e);
 	void *own; /* the driver's */
@@ -38,10 +40,10 @@ struct driver_verb {
 };
 
 struct driver {
-	const char *name;         /* config: engine */
-	int fast_signal;          /* ends the server cleanly: sessions are cut, everything acknowledged reaches connected standbys */
-	int immediate_signal;     /* ends it without writing anything */
-	const char *program;      /* file name of the server's executable, by which its processes are recognised */
+	const char *name; /* config: engine */
+	int fast_signal;  /* ends the server cleanly: sessions are cut, everything acknowledged reaches connected standbys */
+	int immediate_signal; /* ends it without writing anything */
+	const char *program;  /* file name of the server's executable, by which its processes are recognised */
 
 	/* True when a server that runs on this data directory cannot accept writes. Files only, a few microseconds. */
 	bool (*is_fenced)(const struct config_instance *inst);
@@ -49,14 +51,17 @@ struct driver {
 	int (*open)(struct driver_ctx *ctx, struct err *e);
 	void (*close)(struct driver_ctx *ctx);
 
-	/* Fill in what can be seen now, at most 400 ms. A stopped server: position, timeline, is_clean, system_id from its files, and process
-	 * (ABSENT or STOPPED). A running one: is_accepting says whether it answered; role and everything else only when it did. Fields that
-	 * belong to the guard (process of a running server, verb, epochs, sync_since, last_error, probe_age_ms) are left alone. */
+	/* Fill in what can be seen now, at most 800 ms (the guard waits 1 s). A stopped server: position, timeline, is_clean, system_id from its
+	 * files, and process (ABSENT or STOPPED). A running one: is_accepting says whether it answered; role and everything
+	 * else only when it did. Fields that belong to the guard (process of a running server, verb, epochs, sync_since,
+	 * last_error, probe_age_ms) are left alone. */
 	void (*probe)(struct driver_ctx *ctx, struct dbd_report *ret);
 
-	/* Make the first primary: initialise an empty or absent directory, or adopt one that holds a cluster. Left stopped and fenced. */
+	/* Make the first primary: initialise an empty or absent directory, or adopt one that holds a cluster. Left stopped and
+	 * fenced. */
 	struct driver_verb create;
-	/* Start fenced: never writable. Follows peer_* when set, else nobody. A running standby is fine, a running primary is ERR_REFUSED. */
+	/* Start fenced: never writable. Follows peer_* when set, else nobody. A running standby is fine, a running primary is
+	 * ERR_REFUSED. */
 	struct driver_verb start;
 	/* Become primary with sync_members in force before the first write. Started first when stopped. */
 	struct driver_verb promote;
@@ -64,13 +69,16 @@ struct driver {
 	struct driver_verb follow;
 	/* Receive from nobody; returns when nothing more can arrive and the position is final. Keeps running. */
 	struct driver_verb detach;
-	/* Commits wait for sync_count of sync_members; returns when that is in force in every server process; sets ctx->sync_since. */
+	/* Commits wait for sync_count of sync_members; returns when that is in force in every server process; sets
+	 * ctx->sync_since. */
 	struct driver_verb sync_set;
 	/* Write everything dirty, so that a fast stop after it is short. */
 	struct driver_verb checkpoint;
-	/* Undo on a stopped former primary what peer_* does not have. Left stopped, set to follow peer_*. May fail for good: rebuild then. */
+	/* Undo on a stopped former primary what peer_* does not have. Left stopped, set to follow peer_*. May fail for good:
+	 * rebuild then. */
 	struct driver_verb rewind;
-	/* Replace the data directory by a clone of peer_*; the old one stays until the clone is complete. Left stopped, set to follow peer_*. */
+	/* Replace the data directory by a clone of peer_*; the old one stays until the clone is complete. Left stopped, set to
+	 * follow peer_*. */
 	struct driver_verb rebuild;
 };
 

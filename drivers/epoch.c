@@ -24,7 +24,9 @@ int epoch_read(const char *path, struct epochs *ret, struct err *e)
 	n = fgets(text, sizeof text, f) != NULL ? sscanf(text, "%" SCNu64 " %" SCNu64, &v.seen, &v.promoted) : 0;
 	fclose(f);
 	if (n != 2)
-		return err_set(e, ERR_IO, "\"%s\" does not hold two epochs: write \"SEEN PROMOTED\" with the group's epoch from the store", path);
+		return err_set(e, ERR_IO,
+		               "\"%s\" does not hold two epochs: write \"SEEN PROMOTED\" with the group's epoch from the store",
+		               path);
 	*ret = v;
 	return ERR_OK;
 }

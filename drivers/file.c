@@ -95,7 +95,8 @@ int file_update(const char *path, const char *text, bool *ret_changed, struct er
 	size_t len = strlen(text);
 	bool is_same;
 
-	is_same = file_read_tail(path, len + 1, &old, NULL) == ERR_OK && old.len == len && memcmp(old.data != NULL ? old.data : "", text, len) == 0;
+	is_same = file_read_tail(path, len + 1, &old, NULL) == ERR_OK && old.len == len &&
+	          memcmp(old.data != NULL ? old.data : "", text, len) == 0;
 	buf_done(&old);
 	if (ret_changed != NULL)
 		*ret_changed = !is_same;

@@ -20,10 +20,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MS CLOCK_NS_PER_MS
-#define MAX_EVENTS 16
+#define MS                      CLOCK_NS_PER_MS
+#define MAX_EVENTS              16
 #define EXIT_IMMEDIATE_AFTER_MS 1000
-#define EXIT_KILL_AFTER_MS 1500
+#define EXIT_KILL_AFTER_MS      1500
 
 int guard_watch(struct guard *g, int fd, unsigned kind, struct err *e)
 {
@@ -34,8 +34,8 @@ int guard_watch(struct guard *g, int fd, unsigned kind, struct err *e)
 	return ERR_OK;
 }
 
-/* A full log pipe must not hold up the deadline: lines are dropped instead. A pipe or file is opened anew, because the flag would
- * otherwise change for everybody who shares it; a socket cannot be opened and gets the flag. */
+/* A full log pipe must not hold up the deadline: lines are dropped instead. A pipe or file is opened anew, because the flag
+ * would otherwise change for everybody who shares it; a socket cannot be opened and gets the flag. */
 static void unblock_log(void)
 {
 	int fd = open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC);
@@ -109,8 +109,8 @@ static int read_epochs(struct guard *g, struct err *e)
 	return rc;
 }
 
-/* The lock first: two guards of one group must not share a socket. Then a server that an earlier guard left, because its deadline may be
- * near; everything else after its timer is armed. */
+/* The lock first: two guards of one group must not share a socket. Then a server that an earlier guard left, because its
+ * deadline may be near; everything else after its timer is armed. */
 static int open_state(struct guard *g, struct err *e)
 {
 	char path[DRIVER_PATH_SIZE];
@@ -138,7 +138,8 @@ static int guard_init(struct guard *g, struct err *e)
 	if (n <= 0)
 		return err_sys(e, errno, "read /proc/self/exe");
 	if (g->cfg->user != NULL && pw == NULL)
-		return err_set(e, ERR_NOTFOUND, "user: the OS user \"%s\" does not exist: create it or name another one", g->cfg->user);
+		return err_set(e, ERR_NOTFOUND, "user: the OS user \"%s\" does not exist: create it or name another one",
+		               g->cfg->user);
 	g->control_uid = pw != NULL ? pw->pw_uid : geteuid();
 	rc = setup_dirs(g->cfg, g->inst, e);
 	if (rc == ERR_OK)
@@ -277,7 +278,7 @@ int guard_run(const struct config *cfg, const char *config_path, const char *gro
 		return 1;
 	}
 	log_info(g.obj, "guard of %s \"%s\" listens at %s; epoch %llu", g.inst->engine, g.inst->data_dir, g.socket_path,
-		 (unsigned long long)g.lease.map->seen_epoch);
+	         (unsigned long long)g.lease.map->seen_epoch);
 	run_loop(&g);
 	/* The workers go with their sockets. */
 	unlink(g.socket_path);

@@ -1,6 +1,6 @@
-/* The guard: keeps the database server's lease and is its parent. One epoll loop; nothing in it waits for a disk, a database or another
- * process while a server runs, because it must be able to stop a primary at the deadline whatever hangs. All that may hang is done by two
- * worker processes, which it kills and replaces. Internal header of guard*.c. */
+/* The guard: keeps the database server's lease and is its parent. One epoll loop; nothing in it waits for a disk, a database or
+ * another process while a server runs, because it must be able to stop a primary at the deadline whatever hangs. All that may
+ * hang is done by two worker processes, which it kills and replaces. Internal header of guard*.c. */
 #ifndef DRIVERS_GUARD_H
 #define DRIVERS_GUARD_H
 
@@ -20,22 +20,23 @@
 struct helper {
 	const char *task; /* "probe" or "verb", as on its command line */
 	struct spawned proc;
-	int sock;              /* -1: not running */
-	uint32_t seq;          /* of the question it has not answered, 0: idle */
+	int sock;     /* -1: not running */
+	uint32_t seq; /* of the question it has not answered, 0: idle */
 	uint32_t last_seq;
 	int64_t until_ns;      /* when it is killed for not answering */
 	int64_t restart_at_ns; /* not before, after it died */
+	unsigned failures;     /* deaths since its last answer: it is restarted more and more slowly */
 };
 
 struct server {
 	pid_t pid; /* 0: stopped, then phase says STOPPED */
 	int pidfd;
-	uint8_t phase;         /* enum dbd_process */
-	bool is_fenced;        /* a fence is under way */
+	uint8_t phase;           /* enum dbd_process */
+	bool is_fenced;          /* a fence is under way */
 	int64_t immediate_at_ns; /* the present stop becomes immediate, then SIGKILL */
 	int64_t kill_at_ns;
 	int64_t leftovers_at_ns; /* children of a dead server are being killed: look again then */
-	char ended[96];        /* how the last one ended */
+	char ended[96];          /* how the last one ended */
 };
 
 /* The verb in progress. */
@@ -58,20 +59,20 @@ struct guard {
 	char obj[64];            /* "group main", for logs */
 	char socket_path[108];
 	char log_path[DRIVER_PATH_SIZE];
-	uid_t control_uid;       /* of the configured user */
+	uid_t control_uid; /* of the configured user */
 	int epoll_fd, listen_fd, control_fd, signal_fd, lease_timer_fd, tick_fd;
 	struct lease_file lease;
 	struct server server;
 	struct helper prober, worker;
 	struct pending verb;
-	struct dbd_report report;  /* as sent: worker's facts and the guard's own */
-	int64_t probed_at_ns;      /* of the last probe that succeeded, 0: none since the server started */
-	int64_t received_at_ns;    /* when its received_age was measured */
+	struct dbd_report report; /* as sent: worker's facts and the guard's own */
+	int64_t probed_at_ns;     /* of the last probe that succeeded, 0: none since the server started */
+	int64_t received_at_ns;   /* when its received_age was measured */
 	int32_t received_age_ms;
 	int64_t next_probe_ns, next_report_ns;
-	uint32_t report_now_seq;   /* an unanswered REPORT_NOW, 0: none */
+	uint32_t report_now_seq; /* an unanswered REPORT_NOW, 0: none */
 	int64_t report_now_until_ns;
-	struct work_msg run;       /* a start that waits for leftovers to go; run.type 0: none */
+	struct work_msg run; /* a start that waits for leftovers to go; run.type 0: none */
 	int64_t run_until_ns;
 	bool is_exiting;
 	bool is_done;
@@ -80,14 +81,24 @@ struct guard {
 /* guard.c */
 int guard_run(const struct config *cfg, const char *config_path, const char *group) MUST_USE;
 int guard_watch(struct guard *g, int fd, unsigned kind, struct err *e) MUST_USE;
-enum guard_kind { GUARD_LISTEN, GUARD_CONTROL, GUARD_SIGNAL, GUARD_LEASE, GUARD_TICK, GUARD_SERVER, GUARD_PROBER, GUARD_WORKER };
+enum guard_kind {
+	GUARD_LISTEN,
+	GUARD_CONTROL,
+	GUARD_SIGNAL,
+	GUARD_LEASE,
+	GUARD_TICK,
+	GUARD_SERVER,
+	GUARD_PROBER,
+	GUARD_WORKER
+};
 
 /* guard_server.c: the database server's process */
 void server_adopt(struct guard *g);
 void server_run(struct guard *g, const struct work_msg *ask);
 void server_stop(struct guard *g, int signal, int64_t immediate_at_ns, int64_t kill_at_ns);
 bool server_is_primary(const struct guard *g);
-/* Stop a primary whose lease has lapsed; else arm the timer for when it will. Call after every change of lease, role or process. */
+/* Stop a primary whose lease has lapsed; else arm the timer for when it will. Call after every change of lease, role or
+ * process. */
 void server_check_lease(struct guard *g);
 void server_on_pidfd(struct guard *g);
 void server_tick(struct guard *g, int64_t now_ns);

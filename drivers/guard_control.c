@@ -10,13 +10,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MS CLOCK_NS_PER_MS
-#define REPORT_EVERY_MS 200
-#define REPORT_NOW_LIMIT_MS 100
-#define STOP_FAST_LIMIT_MS 60000
+#define MS                      CLOCK_NS_PER_MS
+#define REPORT_EVERY_MS         200
+#define REPORT_NOW_LIMIT_MS     100
+#define STOP_FAST_LIMIT_MS      60000
 #define STOP_IMMEDIATE_LIMIT_MS 10000
-#define STOP_IMMEDIATE_KILL_MS 3000
-#define STOP_PROBE_LIMIT_MS 2000
+#define STOP_IMMEDIATE_KILL_MS  3000
+#define STOP_PROBE_LIMIT_MS     2000
 
 static void close_control(struct guard *g, const char *why)
 {
@@ -179,7 +179,7 @@ static void on_stop(struct guard *g, const struct dbd_msg *m)
 		g->next_probe_ns = 0;
 	} else {
 		server_stop(g, is_fast ? g->driver->fast_signal : g->driver->immediate_signal, GUARD_NEVER,
-			    is_fast ? GUARD_NEVER : now_ns + STOP_IMMEDIATE_KILL_MS * MS);
+		            is_fast ? GUARD_NEVER : now_ns + STOP_IMMEDIATE_KILL_MS * MS);
 	}
 }
 
@@ -193,7 +193,8 @@ static int license_promotion(struct guard *g, const struct dbd_msg *m, struct er
 	if (rc != ERR_OK)
 		return rc;
 	if (expires_ns <= now_ns)
-		return err_set(e, ERR_REFUSED, "the lease that comes with the order has already ended: give a later deadline, or grace_ms");
+		return err_set(e, ERR_REFUSED,
+		               "the lease that comes with the order has already ended: give a later deadline, or grace_ms");
 	g->verb.was_writable = g->lease.map->may_write != 0;
 	g->lease.map->expires_ns = expires_ns;
 	g->lease.map->may_write = 1;
@@ -219,7 +220,7 @@ static void on_verb(struct guard *g, const struct dbd_msg *m)
 	}
 	begin_verb(g, m);
 	log_info(g->obj, "%s ordered, epoch %llu%s%s", driver_verb_name(m->type), (unsigned long long)m->epoch,
-		 m->peer_node[0] != '\0' ? ", peer " : "", m->peer_node);
+	         m->peer_node[0] != '\0' ? ", peer " : "", m->peer_node);
 	if (m->type == DBD_PROMOTE && license_promotion(g, m, &e) != ERR_OK) {
 		control_verb_done(g, (int)e.code, e.text);
 		return;
@@ -234,19 +235,22 @@ static void on_verb(struct guard *g, const struct dbd_msg *m)
 
 static bool are_strings_ended(const struct dbd_msg *m)
 {
-	return memchr(m->peer_node, '\0', sizeof m->peer_node) != NULL && memchr(m->peer_host, '\0', sizeof m->peer_host) != NULL &&
-	       memchr(m->system_id, '\0', sizeof m->system_id) != NULL && memchr(m->sync_members, '\0', sizeof m->sync_members) != NULL;
+	return memchr(m->peer_node, '\0', sizeof m->peer_node) != NULL &&
+	       memchr(m->peer_host, '\0', sizeof m->peer_host) != NULL &&
+	       memchr(m->system_id, '\0', sizeof m->system_id) != NULL &&
+	       memchr(m->sync_members, '\0', sizeof m->sync_members) != NULL;
 }
 
-/* The newest epoch counts from the moment it is heard of. The lease file keeps it if the guard dies, the worker writes it to disk. */
+/* The newest epoch counts from the moment it is heard of. The lease file keeps it if the guard dies, the worker writes it to
+ * disk. */
 static int check_epoch(struct guard *g, const struct dbd_msg *m, struct err *e)
 {
 	struct work_msg tell = {.type = WORK_EPOCH};
 	struct lease *l = g->lease.map;
 
 	if (m->epoch < l->seen_epoch)
-		return err_set(e, ERR_REFUSED, "epoch %llu is older than %llu, the newest seen here", (unsigned long long)m->epoch,
-			       (unsigned long long)l->seen_epoch);
+		return err_set(e, ERR_REFUSED, "epoch %llu is older than %llu, the newest seen here",
+		               (unsigned long long)m->epoch, (unsigned long long)l->seen_epoch);
 	if (m->epoch > l->seen_epoch) {
 		l->seen_epoch = m->epoch;
 		helper_ask(g, &g->worker, &tell, 0);
@@ -302,7 +306,8 @@ void control_tick(struct guard *g, int64_t now_ns)
 		if (g->verb.is_waiting_probe)
 			control_verb_done(g, ERR_OK, "stopped, but its files could not be read yet");
 		else
-			control_verb_done(g, ERR_TIMEOUT, "the server has not ended yet: give it longer, or stop it with mode immediate");
+			control_verb_done(g, ERR_TIMEOUT,
+			                  "the server has not ended yet: give it longer, or stop it with mode immediate");
 	}
 	if (seq != 0 && now_ns >= g->report_now_until_ns) {
 		g->report_now_seq = 0;

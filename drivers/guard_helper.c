@@ -13,12 +13,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MS CLOCK_NS_PER_MS
-#define PROBE_EVERY_MS 100
+#define MS                      CLOCK_NS_PER_MS
+#define PROBE_EVERY_MS          100
 #define PROBE_EVERY_STARTING_MS 20
-#define PROBE_EVERY_STOPPED_MS 500
-#define PROBE_LIMIT_MS 1000
-#define RESTART_AFTER_MS 50
+#define PROBE_EVERY_STOPPED_MS  500
+#define PROBE_LIMIT_MS          1000
+#define RESTART_AFTER_MS        50
+#define RESTART_MAX_DOUBLINGS   6
 
 void helper_init(struct helper *h, const char *task)
 {
@@ -32,7 +33,8 @@ bool helper_is_up(const struct helper *h)
 	return h->sock >= 0;
 }
 
-/* Its death takes nothing with it but what it was doing: the tools it runs are in its session and die with it, the server is not. */
+/* Its death takes nothing with it but what it was doing: the tools it runs are in its session and die with it, the server is
+ * not. */
 static int spawn_helper(struct guard *g, struct helper *h, int child_fd, struct err *e)
 {
 	const char *argv[] = {g->self, "--worker", h->task, "--config", g->config_path, "--group", g->inst->group, NULL};
@@ -46,13 +48,20 @@ static int spawn_helper(struct guard *g, struct helper *h, int child_fd, struct 
 	return spawn_start(&o, &h->proc, e);
 }
 
+static void delay_restart(struct helper *h)
+{
+	unsigned doublings = h->failures < RESTART_MAX_DOUBLINGS ? h->failures : RESTART_MAX_DOUBLINGS;
+
+	h->restart_at_ns = clock_now_ns() + (RESTART_AFTER_MS << doublings) * MS;
+}
+
 void helper_start(struct guard *g, struct helper *h)
 {
 	struct err e = ERR_INIT;
 	int fds[2], rc;
 
 	h->seq = 0;
-	h->restart_at_ns = clock_now_ns() + RESTART_AFTER_MS * MS;
+	delay_restart(h);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) {
 		log_error(g->obj, "no socket for a worker: %s", strerror(errno));
 		return;
@@ -75,6 +84,7 @@ void helper_kill(struct guard *g, struct helper *h, const char *why)
 
 	if (!helper_is_up(h))
 		return;
+	h->failures++;
 	log_warn(g->obj, "worker \"%s\" (process %d) is killed and replaced: %s", h->task, (int)h->proc.pid, why);
 	syscall(SYS_pidfd_send_signal, h->proc.pidfd, SIGKILL, NULL, 0);
 	kill(-h->proc.pid, SIGKILL); /* its session: a tool it was running */
@@ -82,7 +92,7 @@ void helper_kill(struct guard *g, struct helper *h, const char *why)
 	close(h->sock);
 	h->proc.pidfd = h->sock = -1;
 	h->seq = 0;
-	h->restart_at_ns = clock_now_ns() + RESTART_AFTER_MS * MS;
+	delay_restart(h);
 	if (h == &g->worker)
 		g->run.type = 0;
 	if (h == &g->worker && was_busy && g->verb.type != 0 && g->verb.type != DBD_STOP)
@@ -143,7 +153,7 @@ static void on_probed(struct guard *g, const struct work_msg *m)
 {
 	if (m->seq != g->prober.seq)
 		return;
-	g->prober.seq = 0;
+	g->prober.seq = g->prober.failures = 0;
 	take_facts(g, m);
 	if (g->report_now_seq != 0)
 		g->report_now_until_ns = 0;
@@ -157,7 +167,7 @@ static void on_done(struct guard *g, const struct work_msg *m)
 
 	if (m->seq != g->worker.seq)
 		return;
-	g->worker.seq = 0;
+	g->worker.seq = g->worker.failures = 0;
 	if (m->sync_since != 0 && g->server.pid != 0)
 		l->sync_since = m->sync_since;
 	if (g->verb.type == DBD_PROMOTE && m->rc == ERR_OK && m->promoted_epoch > l->promoted_epoch)
@@ -203,8 +213,9 @@ void helper_on_child(struct guard *g, pid_t pid, bool is_stopped)
 static void send_probe(struct guard *g, int64_t now_ns)
 {
 	struct work_msg m = {.type = WORK_PROBE};
-	int every_ms = g->server.pid == 0 ? PROBE_EVERY_STOPPED_MS
-		       : g->server.phase == DBD_PROC_STARTING ? PROBE_EVERY_STARTING_MS : PROBE_EVERY_MS;
+	int every_ms = g->server.pid == 0                     ? PROBE_EVERY_STOPPED_MS
+	               : g->server.phase == DBD_PROC_STARTING ? PROBE_EVERY_STARTING_MS
+	                                                      : PROBE_EVERY_MS;
 
 	g->next_probe_ns = now_ns + every_ms * MS;
 	helper_ask(g, &g->prober, &m, PROBE_LIMIT_MS);
@@ -213,7 +224,8 @@ static void send_probe(struct guard *g, int64_t now_ns)
 static void tick_one(struct guard *g, struct helper *h, int64_t now_ns)
 {
 	if (helper_is_up(h) && h->seq != 0 && now_ns >= h->until_ns)
-		helper_kill(g, h, h == &g->prober ? "it has not answered a probe for 1 s" : "the verb took longer than its limit");
+		helper_kill(g, h,
+		            h == &g->prober ? "it has not answered a probe for 1 s" : "the verb took longer than its limit");
 	if (!helper_is_up(h) && now_ns >= h->restart_at_ns && !g->is_exiting)
 		helper_start(g, h);
 }

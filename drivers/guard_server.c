@@ -14,10 +14,10 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define MS CLOCK_NS_PER_MS
+#define MS                  CLOCK_NS_PER_MS
 #define FENCE_KILL_AFTER_MS 500
-#define LEFTOVERS_EVERY_MS 5
-#define RUN_ARGS 64
+#define LEFTOVERS_EVERY_MS  5
+#define RUN_ARGS            64
 
 static void signal_server(const struct guard *g, int sig)
 {
@@ -37,8 +37,8 @@ static void arm_lease_timer(struct guard *g, int64_t at_ns)
 	timerfd_settime(g->lease_timer_fd, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
-/* The server's main process first, then every session directly: sessions must not go on committing while a main process that is itself
- * stopped or busy does not get round to telling them. */
+/* The server's main process first, then every session directly: sessions must not go on committing while a main process that is
+ * itself stopped or busy does not get round to telling them. */
 static void fence(struct guard *g, int64_t now_ns)
 {
 	struct server *s = &g->server;
@@ -53,7 +53,7 @@ static void fence(struct guard *g, int64_t now_ns)
 	signal_server(g, g->driver->immediate_signal);
 	procs_signal(g->real_dir, g->driver->program, g->driver->immediate_signal, s->pid);
 	log_warn(g->obj, "the lease of epoch %llu ended %lld ms ago -> the primary is stopped at once",
-		 (unsigned long long)g->lease.map->promoted_epoch, (long long)((now_ns - g->lease.map->expires_ns) / MS));
+	         (unsigned long long)g->lease.map->promoted_epoch, (long long)((now_ns - g->lease.map->expires_ns) / MS));
 	control_report(g);
 }
 
@@ -75,6 +75,7 @@ static int attach(struct guard *g, pid_t pid, int pidfd, struct err *e)
 	s->pidfd = pidfd;
 	s->phase = DBD_PROC_STARTING;
 	s->is_fenced = false;
+	s->ended[0] = '\0';
 	s->immediate_at_ns = s->kill_at_ns = GUARD_NEVER;
 	g->lease.map->server_pid = pid;
 	g->probed_at_ns = 0;
@@ -84,8 +85,8 @@ static int attach(struct guard *g, pid_t pid, int pidfd, struct err *e)
 	return guard_watch(g, pidfd, GUARD_SERVER, e);
 }
 
-/* A server of this data directory that is already running was left by a guard that died, or started by somebody else. Where nothing is
- * known of it, its files say whether it can write; only then is the disk touched before the loop runs. */
+/* A server of this data directory that is already running was left by a guard that died, or started by somebody else. Where
+ * nothing is known of it, its files say whether it can write; only then is the disk touched before the loop runs. */
 void server_adopt(struct guard *g)
 {
 	struct lease *l = g->lease.map;
@@ -141,8 +142,8 @@ static size_t split_argv(const struct work_msg *ask, const char *argv[RUN_ARGS])
 	return n;
 }
 
-/* No server runs here, so there is none to stop: the disk may be touched. The server is not tied to the guard's life by a death signal:
- * the next guard takes it over together with the lease. */
+/* No server runs here, so there is none to stop: the disk may be touched. The server is not tied to the guard's life by a death
+ * signal: the next guard takes it over together with the lease. */
 static void spawn_server(struct guard *g)
 {
 	struct spawn_opts o = SPAWN_INIT;
@@ -178,7 +179,8 @@ static bool has_leftovers(const struct guard *g)
 void server_run(struct guard *g, const struct work_msg *ask)
 {
 	if (g->server.pid != 0 || g->run.type != 0 || g->is_exiting) {
-		answer_run(g, ask->seq, ERR_REFUSED, g->is_exiting ? "mha-dbd is being stopped" : "the server is already running");
+		answer_run(g, ask->seq, ERR_REFUSED,
+		           g->is_exiting ? "mha-dbd is being stopped" : "the server is already running");
 		return;
 	}
 	g->run = *ask;
@@ -204,7 +206,8 @@ void server_stop(struct guard *g, int signal, int64_t immediate_at_ns, int64_t k
 	control_report(g);
 }
 
-/* The main process has ended. Whatever sessions it leaves behind could still commit: they end now, and nothing starts before they have. */
+/* The main process has ended. Whatever sessions it leaves behind could still commit: they end now, and nothing starts before
+ * they have. */
 void server_on_pidfd(struct guard *g)
 {
 	struct server *s = &g->server;
@@ -230,8 +233,9 @@ void server_on_pidfd(struct guard *g)
 	if (was_ordered) {
 		log_info(g->obj, "the server has stopped");
 	} else {
-		snprintf(g->report.last_error, sizeof g->report.last_error, "the server ended by itself (%s): its server.log says why",
-			 s->ended[0] != '\0' ? s->ended : "status unknown");
+		snprintf(g->report.last_error, sizeof g->report.last_error,
+		         "the server ended by itself (%s): its server.log says why",
+		         s->ended[0] != '\0' ? s->ended : "status unknown");
 		log_warn(g->obj, "%s", g->report.last_error);
 	}
 	g->next_probe_ns = 0;
@@ -264,7 +268,8 @@ void server_tick(struct guard *g, int64_t now_ns)
 		spawn_server(g);
 	} else if (now_ns >= g->run_until_ns) {
 		g->run.type = 0;
-		answer_run(g, g->run.seq, ERR_TIMEOUT, "processes of the previous server do not end, not even by SIGKILL: is the disk hung?");
+		answer_run(g, g->run.seq, ERR_TIMEOUT,
+		           "processes of the previous server do not end, not even by SIGKILL: is the disk hung?");
 	}
 }
 

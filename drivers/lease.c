@@ -92,7 +92,7 @@ int lease_expiry(int64_t deadline_ns, int32_t grace_ms, int64_t now_ns, int64_t 
 	}
 	if (deadline_ns > limit || deadline_ns + grace_ms * CLOCK_NS_PER_MS > limit)
 		return err_set(e, ERR_INVAL, "a lease that ends in %lld ms plus %d ms of grace: at most %d ms may be given",
-			       (long long)((deadline_ns - now_ns) / CLOCK_NS_PER_MS), grace_ms, LEASE_MAX_AHEAD_MS);
+		               (long long)((deadline_ns - now_ns) / CLOCK_NS_PER_MS), grace_ms, LEASE_MAX_AHEAD_MS);
 	*ret_ns = deadline_ns + grace_ms * CLOCK_NS_PER_MS;
 	return ERR_OK;
 }

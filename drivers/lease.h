@@ -1,5 +1,6 @@
-/* What must survive the death of the guard while the server lives on: <run_dir>/dbd-<group>.lease, mapped into memory, so that storing is
- * a plain store (no system call that a sick disk could hold up; run_dir belongs on a tmpfs). Valid for one boot only. */
+/* What must survive the death of the guard while the server lives on: <run_dir>/dbd-<group>.lease, mapped into memory, so that
+ * storing is a plain store (no system call that a sick disk could hold up; run_dir belongs on a tmpfs). Valid for one boot
+ * only. */
 #ifndef DRIVERS_LEASE_H
 #define DRIVERS_LEASE_H
 
@@ -31,8 +32,8 @@ struct lease_file {
 int lease_open(const char *path, struct lease_file *ret, struct err *e) MUST_USE;
 void lease_close(struct lease_file *f);
 
-/* The instant at which a primary must be stopped, or now_ns when the order means 'at once' (a deadline that has passed gets no grace).
- * ERR_INVAL for a deadline further ahead than LEASE_MAX_AHEAD_MS: nobody may be primary for minutes on one message. */
+/* The instant at which a primary must be stopped, or now_ns when the order means 'at once' (a deadline that has passed gets no
+ * grace). ERR_INVAL for a deadline further ahead than LEASE_MAX_AHEAD_MS: nobody may be primary for minutes on one message. */
 int lease_expiry(int64_t deadline_ns, int32_t grace_ms, int64_t now_ns, int64_t *ret_ns, struct err *e) MUST_USE;
 
 #endif

@@ -9,13 +9,13 @@
 #include <string.h>
 
 static const char usage[] = "usage: mha-dbd --config FILE --group NAME\n"
-			    "\n"
-			    "Guards and runs the database server of one group on this node. Started by mhad.\n"
-			    "\n"
-			    "  --config FILE   the node's node.yaml\n"
-			    "  --group NAME    which of its instances\n"
-			    "  --worker TASK   used by mha-dbd itself: serve the guard on descriptor 3\n"
-			    "  --version, --help\n";
+                            "\n"
+                            "Guards and runs the database server of one group on this node. Started by mhad.\n"
+                            "\n"
+                            "  --config FILE   the node's node.yaml\n"
+                            "  --group NAME    which of its instances\n"
+                            "  --worker TASK   used by mha-dbd itself: serve the guard on descriptor 3\n"
+                            "  --version, --help\n";
 
 struct options {
 	const char *config, *group, *worker;
@@ -24,8 +24,9 @@ struct options {
 static int parse_options(int argc, char **argv, struct options *ret)
 {
 	static const struct option table[] = {
-	    {"config", required_argument, NULL, 'c'}, {"group", required_argument, NULL, 'g'}, {"worker", required_argument, NULL, 'w'},
-	    {"version", no_argument, NULL, 'V'},      {"help", no_argument, NULL, 'h'},	       {NULL, 0, NULL, 0},
+	        {"config", required_argument, NULL, 'c'}, {"group", required_argument, NULL, 'g'},
+	        {"worker", required_argument, NULL, 'w'}, {"version", no_argument, NULL, 'V'},
+	        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
 	};
 	int opt;
 
@@ -66,7 +67,8 @@ int main(int argc, char **argv)
 	log_init("mha-dbd", cfg->node);
 	inst = config_find_instance(cfg, o.group);
 	if (inst == NULL) {
-		log_error("config", "%s: no instance of group \"%s\": add it under instances, or name another group", o.config, o.group);
+		log_error("config", "%s: no instance of group \"%s\": add it under instances, or name another group", o.config,
+		          o.group);
 		rc = 2;
 	} else if (driver_find(inst->engine) == NULL) {
 		log_error("config", "%s: instances: engine: there is no driver \"%s\"", o.config, inst->engine);

@@ -12,7 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define DELETED " (deleted)" /* what the kernel appends after an upgrade replaced the program, or the directory was renamed away */
+#define DELETED                                                                                                                \
+	" (deleted)" /* what the kernel appends after an upgrade replaced the program, or the directory was renamed away */
 
 static bool read_link(pid_t pid, const char *name, char *buf, size_t cap)
 {

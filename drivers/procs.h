@@ -1,6 +1,6 @@
-/* The processes of a database server, found by what they are: their working directory is the data directory and their program has the
- * server's name. Works for a server that another guard started, and for children whose postmaster is gone. Reads only links in /proc that
- * need no lock of the process, so that a process stuck in the kernel cannot hold the reader up. */
+/* The processes of a database server, found by what they are: their working directory is the data directory and their program
+ * has the server's name. Works for a server that another guard started, and for children whose postmaster is gone. Reads only
+ * links in /proc that need no lock of the process, so that a process stuck in the kernel cannot hold the reader up. */
 #ifndef DRIVERS_PROCS_H
 #define DRIVERS_PROCS_H
 
@@ -8,7 +8,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* data_dir without symbolic links, as the functions below want it; buf must hold PATH_MAX bytes. May touch the disk. Returns buf. */
+/* data_dir without symbolic links, as the functions below want it; buf must hold PATH_MAX bytes. May touch the disk. Returns
+ * buf. */
 char *procs_real_dir(const char *data_dir, char *buf);
 
 /* Is this process one of the server's (and not a zombie)? */

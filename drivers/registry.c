@@ -47,9 +47,10 @@ const struct driver_verb *driver_verb_of(const struct driver *d, enum dbd_msg_ty
 const char *driver_verb_name(enum dbd_msg_type type)
 {
 	static const char *const names[] = {
-	    [DBD_LEASE] = "lease",	 [DBD_REPORT_NOW] = "report", [DBD_CREATE] = "create",	     [DBD_START] = "start",
-	    [DBD_STOP] = "stop",	 [DBD_PROMOTE] = "promote",   [DBD_FOLLOW] = "follow",	     [DBD_DETACH] = "detach",
-	    [DBD_SYNC_SET] = "sync_set", [DBD_CHECKPOINT] = "checkpoint", [DBD_REWIND] = "rewind", [DBD_REBUILD] = "rebuild",
+	        [DBD_LEASE] = "lease",           [DBD_REPORT_NOW] = "report", [DBD_CREATE] = "create",
+	        [DBD_START] = "start",           [DBD_STOP] = "stop",         [DBD_PROMOTE] = "promote",
+	        [DBD_FOLLOW] = "follow",         [DBD_DETACH] = "detach",     [DBD_SYNC_SET] = "sync_set",
+	        [DBD_CHECKPOINT] = "checkpoint", [DBD_REWIND] = "rewind",     [DBD_REBUILD] = "rebuild",
 	};
 
 	if ((size_t)type >= sizeof names / sizeof names[0] || names[type] == NULL)

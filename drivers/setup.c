@@ -21,9 +21,11 @@ static int find_user(const struct config_instance *inst, struct passwd **ret, st
 	struct passwd *pw = inst->os_user != NULL ? getpwnam(inst->os_user) : NULL;
 
 	if (inst->os_user != NULL && pw == NULL)
-		return err_set(e, ERR_NOTFOUND, "os_user: the OS user \"%s\" does not exist: create it or name another one", inst->os_user);
+		return err_set(e, ERR_NOTFOUND, "os_user: the OS user \"%s\" does not exist: create it or name another one",
+		               inst->os_user);
 	if (pw != NULL && pw->pw_uid != geteuid() && geteuid() != 0)
-		return err_set(e, ERR_REFUSED, "os_user: only root can become \"%s\": start mha-dbd as root or as that user", inst->os_user);
+		return err_set(e, ERR_REFUSED, "os_user: only root can become \"%s\": start mha-dbd as root or as that user",
+		               inst->os_user);
 	*ret = geteuid() == 0 ? pw : NULL;
 	return ERR_OK;
 }
@@ -42,9 +44,10 @@ static int make_all(const struct config *cfg, const struct config_instance *inst
 	char path[DRIVER_PATH_SIZE];
 	int rc;
 
-	if (strlen(cfg->state_dir) > PATH_MAX_LEN || strlen(cfg->run_dir) > PATH_MAX_LEN || strlen(inst->data_dir) > PATH_MAX_LEN ||
-	    strlen(inst->bin_dir) > PATH_MAX_LEN)
-		return err_set(e, ERR_INVAL, "state_dir, run_dir, data_dir and bin_dir may have %d bytes at most", PATH_MAX_LEN);
+	if (strlen(cfg->state_dir) > PATH_MAX_LEN || strlen(cfg->run_dir) > PATH_MAX_LEN ||
+	    strlen(inst->data_dir) > PATH_MAX_LEN || strlen(inst->bin_dir) > PATH_MAX_LEN)
+		return err_set(e, ERR_INVAL, "state_dir, run_dir, data_dir and bin_dir may have %d bytes at most",
+		               PATH_MAX_LEN);
 	/* The parents stay root's; only the leaves belong to the server's user. */
 	rc = file_make_dirs(cfg->run_dir, 0755, e);
 	if (rc != ERR_OK)
@@ -82,8 +85,8 @@ int setup_become(const struct config_instance *inst, struct err *e)
 	return ERR_OK;
 }
 
-/* The socket's mode is a first gate only; who may give orders is decided by the uid that the kernel reports for each connection. So where
- * the socket cannot be given to the control process' user, everybody may knock. */
+/* The socket's mode is a first gate only; who may give orders is decided by the uid that the kernel reports for each
+ * connection. So where the socket cannot be given to the control process' user, everybody may knock. */
 int setup_listen(const struct config *cfg, const struct config_instance *inst, uid_t control_uid, int *ret_fd, struct err *e)
 {
 	char path[108];

@@ -11,8 +11,8 @@ struct tool {
 	int limit_ms;            /* SIGKILL and ERR_TIMEOUT then */
 };
 
-/* out (may be NULL) gets standard output and standard error. A failure's error ends in the last line the tool wrote; ERR_NOTFOUND when
- * the program is missing. The tool dies with this process. */
+/* out (may be NULL) gets standard output and standard error. A failure's error ends in the last line the tool wrote;
+ * ERR_NOTFOUND when the program is missing. The tool dies with this process. */
 int tool_run(const struct tool *t, struct buf *out, struct err *e) MUST_USE;
 
 #endif

@@ -1,4 +1,5 @@
-/* A worker of the guard: waits for questions on descriptor 3 and answers them with the driver. May hang; the guard kills it then. */
+/* A worker of the guard: waits for questions on descriptor 3 and answers them with the driver. May hang; the guard kills it
+ * then. */
 #ifndef DRIVERS_WORKER_H
 #define DRIVERS_WORKER_H
 

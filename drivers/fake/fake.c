@@ -18,10 +18,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ASK_LIMIT_MS 300
+#define ASK_LIMIT_MS   300
 #define START_LIMIT_MS 5000
-#define LINE_SIZE 1024
-#define ROLE_FILE "role"
+#define LINE_SIZE      1024
+#define ROLE_FILE      "role"
 
 /* What ROLE_FILE holds: "node host port sync_count sync_members", "-" for an empty word. */
 struct fake_role {
@@ -91,8 +91,8 @@ static int read_status(const struct driver_ctx *ctx, struct fake_status *ret, st
 		return rc;
 	sync = strchr(line, '|');
 	standbys = sync != NULL ? strchr(sync + 1, '|') : NULL;
-	if (standbys == NULL || sscanf(line, "%15s %u %" SCNu64 " %39s %d %lld", s.role, &s.timeline, &s.position, s.system_id, &s.is_receiving,
-				       &s.age_ms) != 6)
+	if (standbys == NULL || sscanf(line, "%15s %u %" SCNu64 " %39s %d %lld", s.role, &s.timeline, &s.position, s.system_id,
+	                               &s.is_receiving, &s.age_ms) != 6)
 		return err_set(e, ERR_PROTOCOL, "the server's status is not understood");
 	*standbys = '\0';
 	str_copy(s.sync_members, sizeof s.sync_members, sync + 1);
@@ -128,8 +128,8 @@ static int write_role(const struct driver_ctx *ctx, const struct fake_role *r, s
 	char path[DRIVER_PATH_SIZE], text[LINE_SIZE], answer[LINE_SIZE];
 	int rc;
 
-	snprintf(text, sizeof text, "%s %s %u %u %s\n", word(r->node), word(r->host), r->node[0] != '\0' ? r->port : 0, r->sync_count,
-		 word(r->sync_members));
+	snprintf(text, sizeof text, "%s %s %u %u %s\n", word(r->node), word(r->host), r->node[0] != '\0' ? r->port : 0,
+	         r->sync_count, word(r->sync_members));
 	rc = file_update(driver_path(ctx, ROLE_FILE, path), text, NULL, e);
 	return rc == ERR_OK && ctx->server_pid != 0 ? ask_own(ctx, "RELOAD", answer, e) : rc;
 }
@@ -151,7 +151,8 @@ static int read_control(const struct driver_ctx *ctx, struct fake_status *ret, b
 	int n;
 
 	if (f == NULL)
-		return err_set(e, ERR_REFUSED, "\"%s\" holds no database: create or rebuild this instance", ctx->inst->data_dir);
+		return err_set(e, ERR_REFUSED, "\"%s\" holds no database: create or rebuild this instance",
+		               ctx->inst->data_dir);
 	n = fscanf(f, "%39s %u %" SCNu64 " %15s", ret->system_id, &ret->timeline, &ret->position, state);
 	fclose(f);
 	*ret_clean = n == 4 && strcmp(state, "clean") == 0;
@@ -176,8 +177,9 @@ static int check_system_id(const struct driver_ctx *ctx, const struct dbd_msg *o
 		return ERR_OK;
 	rc = read_control(ctx, &s, &is_clean, e);
 	if (rc == ERR_OK && strcmp(s.system_id, order->system_id) != 0)
-		return err_set(e, ERR_REFUSED, "data directory \"%s\" belongs to another database (system identifier %s, the group's is %s)",
-			       ctx->inst->data_dir, s.system_id, order->system_id);
+		return err_set(e, ERR_REFUSED,
+		               "data directory \"%s\" belongs to another database (system identifier %s, the group's is %s)",
+		               ctx->inst->data_dir, s.system_id, order->system_id);
 	return rc;
 }
 
@@ -197,14 +199,16 @@ static int find_program(const struct driver_ctx *ctx, char *buf, struct err *e)
 	snprintf(buf, DRIVER_PATH_SIZE, "%s/mha-fakedb", ctx->inst->bin_dir);
 	if (access(buf, X_OK) == 0)
 		return ERR_OK;
-	if (file_exists(ctx->inst->bin_dir) && readlink("/proc/self/exe", self, sizeof self - 1) > 0 && (slash = strrchr(self, '/')) != NULL) {
+	if (file_exists(ctx->inst->bin_dir) && readlink("/proc/self/exe", self, sizeof self - 1) > 0 &&
+	    (slash = strrchr(self, '/')) != NULL) {
 		*slash = '\0';
 		snprintf(buf, DRIVER_PATH_SIZE, "%.*s/mha-fakedb", DRIVER_PATH_SIZE - 16, self);
 		if (access(buf, X_OK) == 0)
 			return ERR_OK;
 	}
-	return err_set(e, ERR_NOTFOUND, "program \"%s/mha-fakedb\" is missing: set bin_dir of the instance of group \"%s\" in node.yaml",
-		       ctx->inst->bin_dir, ctx->inst->group);
+	return err_set(e, ERR_NOTFOUND,
+	               "program \"%s/mha-fakedb\" is missing: set bin_dir of the instance of group \"%s\" in node.yaml",
+	               ctx->inst->bin_dir, ctx->inst->group);
 }
 
 static int require_role(const struct driver_ctx *ctx, const char *wanted, struct err *e)
@@ -356,13 +360,14 @@ static int copy_peer(struct driver_ctx *ctx, const struct dbd_msg *order, struct
 	if (ctx->server_pid != 0)
 		return err_set(e, ERR_REFUSED, "the server is running: stop it first");
 	read_role(ctx, &r);
-	if ((rc = set_upstream(&r, order, e)) != ERR_OK || (rc = ask(order->peer_host, order->peer_port, "STATUS", line, e)) != ERR_OK)
+	if ((rc = set_upstream(&r, order, e)) != ERR_OK ||
+	    (rc = ask(order->peer_host, order->peer_port, "STATUS", line, e)) != ERR_OK)
 		return rc;
 	if (sscanf(line, "%15s %u %" SCNu64 " %39s", s.role, &s.timeline, &s.position, s.system_id) != 4)
 		return err_set(e, ERR_PROTOCOL, "node \"%s\": its status is not understood", order->peer_node);
 	if (order->system_id[0] != '\0' && strcmp(s.system_id, order->system_id) != 0)
-		return err_set(e, ERR_REFUSED, "node \"%s\" serves another database (system identifier %s, the group's is %s)", order->peer_node,
-			       s.system_id, order->system_id);
+		return err_set(e, ERR_REFUSED, "node \"%s\" serves another database (system identifier %s, the group's is %s)",
+		               order->peer_node, s.system_id, order->system_id);
 	if ((rc = file_make_dirs(ctx->inst->data_dir, 0700, e)) != ERR_OK || (rc = set_fenced(ctx, e)) != ERR_OK ||
 	    (rc = write_control(ctx, &s, e)) != ERR_OK)
 		return rc;
@@ -380,7 +385,8 @@ static void take_standbys(char *list, const char *sync_members, struct dbd_repor
 {
 	char *save = NULL, *item;
 
-	for (item = strtok_r(list, ",", &save); item != NULL && ret->standby_count < DBD_MAX_STANDBYS; item = strtok_r(NULL, ",", &save)) {
+	for (item = strtok_r(list, ",", &save); item != NULL && ret->standby_count < DBD_MAX_STANDBYS;
+	     item = strtok_r(NULL, ",", &save)) {
 		struct dbd_standby *s = &ret->standbys[ret->standby_count];
 
 		if (sscanf(item, "%39[^:]:%" SCNu64, s->name, &s->flushed) != 2)
@@ -447,21 +453,21 @@ static void close_driver(struct driver_ctx *ctx)
 }
 
 const struct driver driver_fake = {
-    .name = "fake",
-    .fast_signal = SIGINT,
-    .immediate_signal = SIGQUIT,
-    .program = "mha-fakedb",
-    .is_fenced = is_fenced,
-    .open = open_driver,
-    .close = close_driver,
-    .probe = probe,
-    .create = {create, 10000},
-    .start = {start, 10000},
-    .promote = {promote, 10000},
-    .follow = {follow, 10000},
-    .detach = {detach, 10000},
-    .sync_set = {sync_set, 10000},
-    .checkpoint = {checkpoint, 10000},
-    .rewind = {rewind_copy, 10000},
-    .rebuild = {copy_peer, 10000},
+        .name = "fake",
+        .fast_signal = SIGINT,
+        .immediate_signal = SIGQUIT,
+        .program = "mha-fakedb",
+        .is_fenced = is_fenced,
+        .open = open_driver,
+        .close = close_driver,
+        .probe = probe,
+        .create = {create, 10000},
+        .start = {start, 10000},
+        .promote = {promote, 10000},
+        .follow = {follow, 10000},
+        .detach = {detach, 10000},
+        .sync_set = {sync_set, 10000},
+        .checkpoint = {checkpoint, 10000},
+        .rewind = {rewind_copy, 10000},
+        .rebuild = {copy_peer, 10000},
 };

@@ -1,6 +1,6 @@
-/* mha-fakedb DATA_DIR PORT NODE ROLE_FILE: a simulated database server. It counts writes instead of storing rows, replicates the count to
- * servers that pull it, and obeys the same rules as a real one: fenced while DATA_DIR/fenced exists, writes only when promoted, commits
- * wait for the members named in ROLE_FILE. SIGINT stops it cleanly, SIGQUIT at once.
+/* mha-fakedb DATA_DIR PORT NODE ROLE_FILE: a simulated database server. It counts writes instead of storing rows, replicates
+ * the count to servers that pull it, and obeys the same rules as a real one: fenced while DATA_DIR/fenced exists, writes only
+ * when promoted, commits wait for the members named in ROLE_FILE. SIGINT stops it cleanly, SIGQUIT at once.
  *
  * Requests are lines over TCP, answers too:
  *   STATUS             role timeline position system_id is_receiving age_ms|sync_members|name:position,...
@@ -23,13 +23,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define MAX_CLIENTS 16
-#define MAX_STANDBYS 8
+#define MAX_CLIENTS   16
+#define MAX_STANDBYS  8
 #define PULL_EVERY_MS 20
-#define STREAMING_MS 1000 /* a standby that has not pulled for so long is gone */
+#define STREAMING_MS  1000 /* a standby that has not pulled for so long is gone */
 #define STOP_LIMIT_MS 2000
-#define LINE_SIZE 256
-#define NAME_SIZE 40
+#define LINE_SIZE     256
+#define NAME_SIZE     40
 
 struct client {
 	int fd; /* -1: free */
@@ -137,7 +137,8 @@ static bool is_durable(uint64_t position)
 	if (db.sync_members[0] == '\0')
 		return true;
 	for (i = 0; i < MAX_STANDBYS; i++)
-		have += db.standbys[i].name[0] != '\0' && db.standbys[i].position >= position && is_member(db.sync_members, db.standbys[i].name);
+		have += db.standbys[i].name[0] != '\0' && db.standbys[i].position >= position &&
+		        is_member(db.sync_members, db.standbys[i].name);
 	return have >= (db.sync_count > 0 ? db.sync_count : 1);
 }
 
@@ -185,8 +186,9 @@ static void say_status(int fd)
 	struct buf b = {0};
 	unsigned i;
 
-	buf_printf(&b, "%s %u %" PRIu64 " %s %d %lld|%s|", db.is_primary ? "primary" : "replica", db.timeline, db.position, db.system_id,
-		   db.is_receiving, db.received_ms != 0 ? (long long)(now_ms - db.received_ms) : -1LL, db.sync_members);
+	buf_printf(&b, "%s %u %" PRIu64 " %s %d %lld|%s|", db.is_primary ? "primary" : "replica", db.timeline, db.position,
+	           db.system_id, db.is_receiving, db.received_ms != 0 ? (long long)(now_ms - db.received_ms) : -1LL,
+	           db.sync_members);
 	for (i = 0; i < MAX_STANDBYS; i++)
 		if (db.standbys[i].name[0] != '\0' && now_ms - db.standbys[i].seen_ms < STREAMING_MS)
 			buf_printf(&b, "%s:%" PRIu64 ",", db.standbys[i].name, db.standbys[i].position);
@@ -277,7 +279,8 @@ static bool pull(void)
 		db.upstream_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		setsockopt(db.upstream_fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 		setsockopt(db.upstream_fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-		if (inet_pton(AF_INET, db.upstream_host, &sa.sin_addr) != 1 || connect(db.upstream_fd, (struct sockaddr *)&sa, sizeof sa) != 0)
+		if (inet_pton(AF_INET, db.upstream_host, &sa.sin_addr) != 1 ||
+		    connect(db.upstream_fd, (struct sockaddr *)&sa, sizeof sa) != 0)
 			return false;
 	}
 	snprintf(text, sizeof text, "PULL %s %" PRIu64 "\n", db.node, db.position);
@@ -343,7 +346,8 @@ static bool are_standbys_current(void)
 	unsigned i;
 
 	for (i = 0; db.is_primary && i < MAX_STANDBYS; i++)
-		if (db.standbys[i].name[0] != '\0' && now_ms - db.standbys[i].seen_ms < STREAMING_MS && db.standbys[i].position < db.position)
+		if (db.standbys[i].name[0] != '\0' && now_ms - db.standbys[i].seen_ms < STREAMING_MS &&
+		    db.standbys[i].position < db.position)
 			return false;
 	return true;
 }

@@ -7,12 +7,13 @@
 #include <string.h>
 
 #define QUERY_LIMIT_MS 2000
-#define PEER_LIMIT_MS 5000
+#define PEER_LIMIT_MS  5000
 
 void pg_disconnect(struct pg *pg)
 {
 	PQfinish(pg->conn);
 	pg->conn = NULL;
+	pg->is_prepared = false;
 }
 
 /* libpq ends its messages with a newline and may use several lines. */
@@ -66,11 +67,19 @@ int pg_connect(struct driver_ctx *ctx, int limit_ms, struct err *e)
 	pg_disconnect(pg);
 	snprintf(port, sizeof port, "%u", ctx->inst->port);
 	{
-		const char *const keys[] = {"host", "port", "user", "dbname", "application_name", "options", "sslmode", "gssencmode", NULL};
+		const char *const keys[] = {"host",    "port",    "user",       "dbname", "application_name",
+		                            "options", "sslmode", "gssencmode", NULL};
 		/* Nothing of ours may ever wait for a standby or for a lock held by a user's session. */
-		const char *const values[] = {ctx->socket_dir, port, pg->user, "postgres", "mha-dbd",
-					      "-c synchronous_commit=local -c lock_timeout=2000 -c default_transaction_read_only=off",
-					      "disable", "disable", NULL};
+		const char *const values[] =
+		        {ctx->socket_dir,
+		         port,
+		         pg->user,
+		         "postgres",
+		         "mha-dbd",
+		         "-c synchronous_commit=local -c lock_timeout=2000 -c default_transaction_read_only=off",
+		         "disable",
+		         "disable",
+		         NULL};
 
 		pg->conn = PQconnectStartParams(keys, values, 0);
 	}
@@ -173,14 +182,17 @@ int pg_is_standby(struct driver_ctx *ctx, bool *ret, struct err *e)
 
 int pg_connect_peer(struct driver_ctx *ctx, const struct dbd_msg *order, PGconn **ret, struct err *e)
 {
-	const char *const keys[] = {"host", "port", "user", "dbname", "application_name", "tcp_user_timeout", "gssencmode", NULL};
+	const char *const keys[] = {"host",       "port", "user", "dbname", "application_name", "tcp_user_timeout",
+	                            "gssencmode", NULL};
 	char port[8];
 	PGconn *conn;
 	int rc;
 
 	snprintf(port, sizeof port, "%u", order->peer_port);
 	{
-		const char *const values[] = {order->peer_host, port, ctx->inst->replication_user, "postgres", "mha-dbd", "5000", "disable", NULL};
+		const char *const values[] = {order->peer_host, port,      ctx->inst->replication_user,
+		                              "postgres",       "mha-dbd", "5000",
+		                              "disable",        NULL};
 
 		conn = PQconnectStartParams(keys, values, 0);
 	}

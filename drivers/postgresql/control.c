@@ -9,14 +9,17 @@
 #include <unistd.h>
 
 #define CONTROLDATA_LIMIT_MS 800
-#define VERSION_LIMIT_MS 5000
+#define VERSION_LIMIT_MS     5000
 
 int pg_find_program(const struct driver_ctx *ctx, const char *name, char *buf, struct err *e)
 {
 	snprintf(buf, DRIVER_PATH_SIZE, "%s/%s", ctx->inst->bin_dir, name);
 	if (access(buf, X_OK) != 0)
-		return err_set(e, ERR_NOTFOUND, "program \"%s\" is missing (%s): set bin_dir of the instance of group \"%s\" in node.yaml to the "
-			       "folder of PostgreSQL's programs", buf, strerror(errno), ctx->inst->group);
+		return err_set(e, ERR_NOTFOUND,
+		               "program \"%s\" is missing (%s): set bin_dir of the instance of group \"%s\" in node.yaml to "
+		               "the "
+		               "folder of PostgreSQL's programs",
+		               buf, strerror(errno), ctx->inst->group);
 	return ERR_OK;
 }
 
@@ -97,8 +100,10 @@ int pg_check_system_id(struct driver_ctx *ctx, const struct dbd_msg *order, stru
 		return ERR_OK;
 	rc = pg_read_control(ctx, ctx->inst->data_dir, &c, e);
 	if (rc == ERR_OK && strcmp(c.system_id, order->system_id) != 0)
-		return err_set(e, ERR_REFUSED, "data directory \"%s\" belongs to another database (system identifier %s, the group's is %s): "
-			       "set data_dir right, or rebuild this instance", ctx->inst->data_dir, c.system_id, order->system_id);
+		return err_set(e, ERR_REFUSED,
+		               "data directory \"%s\" belongs to another database (system identifier %s, the group's is %s): "
+		               "set data_dir right, or rebuild this instance",
+		               ctx->inst->data_dir, c.system_id, order->system_id);
 	return rc;
 }
 
@@ -115,13 +120,16 @@ int pg_check_version(struct driver_ctx *ctx, unsigned *ret_major, struct err *e)
 	if (rc == ERR_OK)
 		rc = tool_run(&t, &out, e);
 	if (rc == ERR_OK && (out.data == NULL || sscanf(out.data, "postgres (PostgreSQL) %u", &major) != 1 || major < 13))
-		rc = err_set(e, ERR_REFUSED, "\"%s\" is not PostgreSQL 13 or later: %.100s", program, out.data != NULL ? out.data : "");
+		rc = err_set(e, ERR_REFUSED, "\"%s\" is not PostgreSQL 13 or later: %.100s", program,
+		             out.data != NULL ? out.data : "");
 	snprintf(path, sizeof path, "%s/PG_VERSION", ctx->inst->data_dir);
 	if (rc == ERR_OK && file_read_tail(path, 16, &file, NULL) == ERR_OK && file.len > 0) {
 		have = (unsigned)strtoul(file.data, NULL, 10);
 		if (have != major)
-			rc = err_set(e, ERR_REFUSED, "data directory \"%s\" is of PostgreSQL %u, the programs in \"%s\" are %u: set bin_dir to version %u",
-				     ctx->inst->data_dir, have, ctx->inst->bin_dir, major, have);
+			rc = err_set(e, ERR_REFUSED,
+			             "data directory \"%s\" is of PostgreSQL %u, the programs in \"%s\" are %u: set bin_dir to "
+			             "version %u",
+			             ctx->inst->data_dir, have, ctx->inst->bin_dir, major, have);
 	}
 	buf_done(&out);
 	buf_done(&file);

@@ -14,8 +14,17 @@
 static int run_initdb(struct driver_ctx *ctx, struct err *e)
 {
 	char program[DRIVER_PATH_SIZE], marker[DRIVER_PATH_SIZE];
-	const char *argv[] = {program, "-D", ctx->inst->data_dir, "-U", pg_of(ctx)->user, "--data-checksums", "--encoding=UTF8",
-			      "--locale=C.UTF-8", "--auth-local=peer", "--auth-host=reject", NULL};
+	const char *argv[] = {program,
+	                      "-D",
+	                      ctx->inst->data_dir,
+	                      "-U",
+	                      pg_of(ctx)->user,
+	                      "--data-checksums",
+	                      "--encoding=UTF8",
+	                      "--locale=C.UTF-8",
+	                      "--auth-local=peer",
+	                      "--auth-host=reject",
+	                      NULL};
 	struct tool t = {.argv = argv, .limit_ms = INITDB_LIMIT_MS};
 	int rc;
 
@@ -25,8 +34,9 @@ static int run_initdb(struct driver_ctx *ctx, struct err *e)
 	if (file_exists(marker) && (rc = file_remove_tree(ctx->inst->data_dir, false, e)) != ERR_OK)
 		return rc;
 	if (!file_is_empty_dir(ctx->inst->data_dir))
-		return err_set(e, ERR_REFUSED, "data directory \"%s\" is neither empty nor a database: empty it or name another one",
-			       ctx->inst->data_dir);
+		return err_set(e, ERR_REFUSED,
+		               "data directory \"%s\" is neither empty nor a database: empty it or name another one",
+		               ctx->inst->data_dir);
 	if ((rc = file_write(marker, "", 0, e)) != ERR_OK || (rc = tool_run(&t, NULL, e)) != ERR_OK)
 		return rc;
 	return file_remove(marker, e);
@@ -56,12 +66,14 @@ static void add_login_role(struct buf *b, const char *name, const char *attribut
 	buf_printf(b, " LOGIN %s;\n", attribute);
 }
 
-/* The role for replication and for pg_rewind: no superuser, it may read the files that pg_rewind needs and ask for a checkpoint. */
+/* The role for replication and for pg_rewind: no superuser, it may read the files that pg_rewind needs and ask for a
+ * checkpoint. */
 static void add_role_statements(struct driver_ctx *ctx, unsigned major, struct buf *b)
 {
-	static const char *const functions[] = {
-	    "pg_catalog.pg_ls_dir(text, boolean, boolean)", "pg_catalog.pg_stat_file(text, boolean)",
-	    "pg_catalog.pg_read_binary_file(text)", "pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean)"};
+	static const char *const functions[] = {"pg_catalog.pg_ls_dir(text, boolean, boolean)",
+	                                        "pg_catalog.pg_stat_file(text, boolean)",
+	                                        "pg_catalog.pg_read_binary_file(text)",
+	                                        "pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean)"};
 	struct buf name = {0};
 	size_t i;
 
@@ -94,17 +106,19 @@ static int check_adoptable(struct driver_ctx *ctx, bool *ret_is_done, struct err
 	if (rc != ERR_OK)
 		return rc;
 	if (procs_find_main(procs_real_dir(ctx->inst->data_dir, real), "postgres") != 0)
-		return err_set(e, ERR_REFUSED, "a server that mha-dbd has not started runs on \"%s\": stop it first", ctx->inst->data_dir);
+		return err_set(e, ERR_REFUSED, "a server that mha-dbd has not started runs on \"%s\": stop it first",
+		               ctx->inst->data_dir);
 	snprintf(path, sizeof path, "%s/standby.signal", ctx->inst->data_dir);
 	*ret_is_done = file_exists(path);
 	if (*ret_is_done && !file_exists(driver_path(ctx, PG_CONF, path)))
-		return err_set(e, ERR_REFUSED, "\"%s\" is a standby of some other server: promote it there, or name the primary's directory",
-			       ctx->inst->data_dir);
+		return err_set(e, ERR_REFUSED,
+		               "\"%s\" is a standby of some other server: promote it there, or name the primary's directory",
+		               ctx->inst->data_dir);
 	return ERR_OK;
 }
 
-/* Single-user mode instead of a server that listens somewhere: nobody can connect while the roles are made, and nothing is left running.
- * The standby mark is last: it says that all the rest is done. */
+/* Single-user mode instead of a server that listens somewhere: nobody can connect while the roles are made, and nothing is left
+ * running. The standby mark is last: it says that all the rest is done. */
 int pg_create(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e)
 {
 	char marker[DRIVER_PATH_SIZE];
@@ -116,7 +130,8 @@ int pg_create(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e
 		return rc;
 	if (!pg_has_cluster(ctx) || file_exists(driver_path(ctx, PG_CREATING, marker)))
 		rc = run_initdb(ctx, e);
-	if (rc != ERR_OK || (rc = check_adoptable(ctx, &is_done, e)) != ERR_OK || (rc = pg_check_system_id(ctx, order, e)) != ERR_OK || is_done)
+	if (rc != ERR_OK || (rc = check_adoptable(ctx, &is_done, e)) != ERR_OK ||
+	    (rc = pg_check_system_id(ctx, order, e)) != ERR_OK || is_done)
 		return rc;
 	if ((rc = add_roles(ctx, major, e)) != ERR_OK)
 		return rc;

@@ -8,8 +8,8 @@
 
 #define FOLLOW_LIMIT_MS 5000
 #define DETACH_LIMIT_MS 8000
-#define QUIET_POLLS 3
-#define QUIET_POLL_MS 10
+#define QUIET_POLLS     3
+#define QUIET_POLL_MS   10
 
 static int require_standby(struct driver_ctx *ctx, const char *why, struct err *e)
 {
@@ -29,8 +29,9 @@ static int wait_repointed(struct driver_ctx *ctx, const struct pg_role *role, st
 	bool is_right;
 	int rc;
 
-	snprintf(sql, sizeof sql, "SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE sender_host <> '%s' OR sender_port <> %u)", role->host,
-		 role->port);
+	snprintf(sql, sizeof sql,
+	         "SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE sender_host <> '%s' OR sender_port <> %u)",
+	         role->host, role->port);
 	for (;;) {
 		rc = pg_query_true(ctx, sql, &is_right, e);
 		if (rc != ERR_OK || is_right)
@@ -48,7 +49,8 @@ int pg_follow(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e
 
 	if (ctx->server_pid == 0)
 		return pg_start(ctx, order, e);
-	if ((rc = require_standby(ctx, "stop it, and rewind it if it has diverged, before it follows another one", e)) != ERR_OK ||
+	if ((rc = require_standby(ctx, "stop it, and rewind it if it has diverged, before it follows another one", e)) !=
+	            ERR_OK ||
 	    (rc = pg_check_system_id(ctx, order, e)) != ERR_OK || (rc = pg_role_read(ctx, &role, e)) != ERR_OK ||
 	    (rc = pg_role_set_upstream(&role, order, e)) != ERR_OK || (rc = pg_role_write(ctx, &role, NULL, e)) != ERR_OK ||
 	    (rc = pg_role_reload(ctx, &role, e)) != ERR_OK)
@@ -56,14 +58,15 @@ int pg_follow(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e
 	return wait_repointed(ctx, &role, e);
 }
 
-/* Nothing more can arrive: no receiver, seen several times in a row because recovery may have been about to start one when it was told.
- * And everything that was received before this start of the server has been found: either a receiver of this start has counted it, or
- * recovery has read all files and waits for more. */
+/* Nothing more can arrive: no receiver, seen several times in a row because recovery may have been about to start one when it
+ * was told. And everything that was received before this start of the server has been found: either a receiver of this start
+ * has counted it, or recovery has read all files and waits for more. */
 static int wait_final(struct driver_ctx *ctx, struct err *e)
 {
-	static const char sql[] =
-	    "SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver) AND (pg_last_wal_receive_lsn() IS NOT NULL OR EXISTS (SELECT FROM "
-	    "pg_stat_activity WHERE backend_type = 'startup' AND wait_event IN ('RecoveryRetrieveRetryInterval', 'RecoveryWalStream')))";
+	static const char sql[] = "SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver) AND (pg_last_wal_receive_lsn() IS NOT "
+	                          "NULL OR EXISTS (SELECT FROM "
+	                          "pg_stat_activity WHERE backend_type = 'startup' AND wait_event IN "
+	                          "('RecoveryRetrieveRetryInterval', 'RecoveryWalStream')))";
 	int64_t until_ms = clock_now_ms() + DETACH_LIMIT_MS;
 	int quiet = 0, rc;
 	bool is_quiet;

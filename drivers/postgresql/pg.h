@@ -8,33 +8,36 @@
 #include <libpq-fe.h>
 #include <sys/stat.h>
 
-#define PG_CONF "server.conf"       /* config_file: includes the data directory's postgresql.conf, then overrides it */
-#define PG_ROLE_CONF "role.conf"    /* included by it: whom to receive from, whom commits wait for */
-#define PG_HBA "hba.conf"
-#define PG_NEEDED "needed.conf"     /* included too: what the WAL of the primary demands beyond the configured settings */
-#define PG_LOG "server.log"
-#define PG_REWINDING "rewinding"    /* marker: pg_rewind was writing; the directory is unusable until rebuilt */
-#define PG_REBUILDING "rebuilding"  /* marker: old and new files were changing places; the directory is unusable until rebuilt */
-#define PG_CREATING "creating"      /* marker: initdb was running in an empty directory */
-#define PG_POLL_MS 2
+#define PG_CONF      "server.conf" /* config_file: includes the data directory's postgresql.conf, then overrides it */
+#define PG_ROLE_CONF "role.conf"   /* included by it: whom to receive from, whom commits wait for */
+#define PG_HBA       "hba.conf"
+#define PG_NEEDED    "needed.conf" /* included too: what the WAL of the primary demands beyond the configured settings */
+#define PG_LOG       "server.log"
+#define PG_REWINDING "rewinding" /* marker: pg_rewind was writing; the directory is unusable until rebuilt */
+#define PG_REBUILDING                                                                                                          \
+	"rebuilding"           /* marker: old and new files were changing places; the directory is unusable until rebuilt      \
+	                        */
+#define PG_CREATING "creating" /* marker: initdb was running in an empty directory */
+#define PG_POLL_MS  2
 
 /* What pg_controldata says. */
 struct pg_control {
 	char system_id[DBD_NAME_SIZE];
 	char state[64];
-	uint64_t position;  /* the later of the latest checkpoint and the minimum recovery point */
-	uint32_t timeline;  /* of that position */
+	uint64_t position; /* the later of the latest checkpoint and the minimum recovery point */
+	uint32_t timeline; /* of that position */
 	bool is_clean;
 };
 
 struct pg {
 	PGconn *conn;
-	pid_t conn_pid;     /* the server it belongs to */
-	char user[64];      /* superuser: the OS user's name */
+	pid_t conn_pid;            /* the server it belongs to */
+	bool is_prepared;          /* the probe, on this connection */
+	char user[64];             /* superuser: the OS user's name */
 	struct pg_control control; /* cached while control_mtime and the server stay the same */
 	struct timespec control_mtime;
 	bool has_control;
-	int64_t received_stamp;    /* last message from upstream as the server counts it, and when it was seen to change */
+	int64_t received_stamp; /* last message from upstream as the server counts it, and when it was seen to change */
 	int64_t received_seen_ms;
 };
 
@@ -52,8 +55,8 @@ static inline struct pg *pg_of(struct driver_ctx *ctx)
 	return ctx->own;
 }
 
-/* connect.c. The connection is kept open and made anew when the server is another one; a statement that takes longer than limit_ms loses
- * it. ERR_UNREACHABLE, ERR_TIMEOUT, ERR_SQL. */
+/* connect.c. The connection is kept open and made anew when the server is another one; a statement that takes longer than
+ * limit_ms loses it. ERR_UNREACHABLE, ERR_TIMEOUT, ERR_SQL. */
 int pg_connect(struct driver_ctx *ctx, int limit_ms, struct err *e) MUST_USE;
 void pg_disconnect(struct pg *pg);
 /* One statement; *ret (may be NULL) is returned: PQclear. */
@@ -86,22 +89,24 @@ void pg_role_conninfo(const struct driver_ctx *ctx, const struct pg_role *role, 
 void pg_role_sync_names(const struct pg_role *role, struct buf *out);
 /* server.conf and hba.conf from the configuration; postgresql.auto.conf must not override what is ours. */
 int pg_settings_write(struct driver_ctx *ctx, struct err *e) MUST_USE;
-/* The server refused to recover because a setting is lower than the primary's was: raise it for the next start. False when that is not
- * what text, the end of its log, says. */
+/* The server refused to recover because a setting is lower than the primary's was: raise it for the next start. False when that
+ * is not what text, the end of its log, says. */
 bool pg_learn_needed(struct driver_ctx *ctx, const char *text);
 /* Reload role.conf and wait until this session sees it in force. */
 int pg_role_reload(struct driver_ctx *ctx, const struct pg_role *role, struct err *e) MUST_USE;
 /* Lines of postgresql.auto.conf without those that set something of ours; false when nothing was left out. */
 bool pg_strip_auto_conf(const char *text, struct buf *out);
 
-/* sync.c: wait until every process of a primary acts on the sync members in force; *ret_position: from here commits wait for them. */
-int pg_sync_settle(struct driver_ctx *ctx, const struct pg_role *role, int settle_ms, uint64_t *ret_position, struct err *e) MUST_USE;
+/* sync.c: wait until every process of a primary acts on the sync members in force; *ret_position: from here commits wait for
+ * them. */
+int pg_sync_settle(struct driver_ctx *ctx, const struct pg_role *role, int settle_ms, uint64_t *ret_position,
+                   struct err *e) MUST_USE;
 /* The checkpointer, which switches waiting for standbys on and off for everybody, has nothing left to do. */
 int pg_wait_checkpointer(struct driver_ctx *ctx, int limit_ms, struct err *e) MUST_USE;
 
 /* start.c */
-/* Start as a standby of order's peer, or of nobody, and wait until it answers. ERR_TIMEOUT: it runs but does not answer yet; ERR_IO: it
- * ended, with the reason from its log. */
+/* Start as a standby of order's peer, or of nobody, and wait until it answers. ERR_TIMEOUT: it runs but does not answer yet;
+ * ERR_IO: it ended, with the reason from its log. */
 int pg_start_fenced(struct driver_ctx *ctx, const struct dbd_msg *order, bool has_peer, int limit_ms, struct err *e) MUST_USE;
 int pg_stop_and_wait(struct driver_ctx *ctx, int limit_ms, struct err *e) MUST_USE;
 /* standby.signal, durably: from here no start of this directory is writable. */

@@ -11,9 +11,10 @@
 #include <unistd.h>
 
 #define MINUTES 60000
-#define HOURS (60 * MINUTES)
+#define HOURS   (60 * MINUTES)
 
-/* The server removes standby.signal at the end of recovery, before it accepts the first write; nothing puts it back while it runs. */
+/* The server removes standby.signal at the end of recovery, before it accepts the first write; nothing puts it back while it
+ * runs. */
 static bool is_fenced(const struct config_instance *inst)
 {
 	char path[DRIVER_PATH_SIZE];
@@ -33,8 +34,8 @@ static int open_driver(struct driver_ctx *ctx, struct err *e)
 	str_copy(pg->user, sizeof pg->user, pw->pw_name);
 	ctx->own = pg;
 	/* Tools must speak the language that is parsed here, and no PG* variable may redirect a connection. */
-	if (setenv("LC_ALL", "C", 1) != 0 || unsetenv("PGHOST") != 0 || unsetenv("PGOPTIONS") != 0 || unsetenv("PGSERVICE") != 0 ||
-	    unsetenv("PGDATA") != 0)
+	if (setenv("LC_ALL", "C", 1) != 0 || unsetenv("PGHOST") != 0 || unsetenv("PGOPTIONS") != 0 ||
+	    unsetenv("PGSERVICE") != 0 || unsetenv("PGDATA") != 0)
 		return err_sys(e, errno, "environment");
 	return ERR_OK;
 }
@@ -50,21 +51,21 @@ static void close_driver(struct driver_ctx *ctx)
 }
 
 const struct driver driver_postgresql = {
-    .name = "postgresql",
-    .fast_signal = SIGINT,
-    .immediate_signal = SIGQUIT,
-    .program = "postgres",
-    .is_fenced = is_fenced,
-    .open = open_driver,
-    .close = close_driver,
-    .probe = pg_probe,
-    .create = {pg_create, 10 * MINUTES},
-    .start = {pg_start, 1 * MINUTES},
-    .promote = {pg_promote, 1 * MINUTES},
-    .follow = {pg_follow, 1 * MINUTES},
-    .detach = {pg_detach, 10000},
-    .sync_set = {pg_sync_set, 15000},
-    .checkpoint = {pg_checkpoint, 10 * MINUTES},
-    .rewind = {pg_rewind, 2 * HOURS},
-    .rebuild = {pg_rebuild, 24 * HOURS},
+        .name = "postgresql",
+        .fast_signal = SIGINT,
+        .immediate_signal = SIGQUIT,
+        .program = "postgres",
+        .is_fenced = is_fenced,
+        .open = open_driver,
+        .close = close_driver,
+        .probe = pg_probe,
+        .create = {pg_create, 10 * MINUTES},
+        .start = {pg_start, 1 * MINUTES},
+        .promote = {pg_promote, 1 * MINUTES},
+        .follow = {pg_follow, 1 * MINUTES},
+        .detach = {pg_detach, 10000},
+        .sync_set = {pg_sync_set, 15000},
+        .checkpoint = {pg_checkpoint, 10 * MINUTES},
+        .rewind = {pg_rewind, 2 * HOURS},
+        .rebuild = {pg_rebuild, 24 * HOURS},
 };

@@ -8,28 +8,50 @@
 #include <string.h>
 
 #define PROBE_LIMIT_MS 300
+#define SESSION_LIMIT_MS 200 /* to connect, and to prepare */
 
-/* One row. The CASEs keep functions from being called in the role in which they are errors. A standby has everything it can get when
- * its receiver is gone and it knows what that one received, or recovery has come to wait for more. */
-static const char probe_sql[] =
-    "SELECT pg_is_in_recovery(),"
-    " CASE WHEN pg_is_in_recovery() THEN greatest(coalesce(pg_last_wal_receive_lsn(), '0/0'), coalesce(pg_last_wal_replay_lsn(), '0/0'))"
-    " ELSE pg_current_wal_lsn() END,"
-    " CASE WHEN pg_is_in_recovery() THEN greatest((SELECT received_tli FROM pg_stat_wal_receiver),"
-    " (SELECT min_recovery_end_timeline FROM pg_control_recovery()), (SELECT timeline_id FROM pg_control_checkpoint()))"
-    " ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END,"
-    " (SELECT system_identifier FROM pg_control_system()),"
-    " r.status, r.sender_host, r.sender_port, (extract(epoch FROM r.last_msg_receipt_time) * 1000)::int8,"
-    " (extract(epoch FROM clock_timestamp() - r.last_msg_receipt_time) * 1000)::int8,"
-    " current_setting('primary_conninfo') = '' AND r.pid IS NULL AND (pg_last_wal_receive_lsn() IS NOT NULL OR EXISTS (SELECT FROM"
-    " pg_stat_activity WHERE backend_type = 'startup' AND wait_event IN ('RecoveryRetrieveRetryInterval', 'RecoveryWalStream'))),"
-    " current_setting('synchronous_standby_names'),"
-    " (SELECT string_agg(format('%s %s %s %s', application_name, coalesce(flush_lsn, '0/0') - '0/0', (state = 'streaming')::int,"
-    " (sync_state IN ('sync', 'quorum'))::int), ',') FROM (SELECT DISTINCT ON (application_name) * FROM pg_stat_replication"
-    " WHERE state IN ('streaming', 'catchup') ORDER BY application_name, state = 'streaming' DESC, flush_lsn DESC) s)"
-    " FROM (SELECT 1) one LEFT JOIN pg_stat_wal_receiver r ON true";
+/* clang-format off */
+/* Prepared once per session, because planning it costs far more than running it. One row. The CASEs keep functions from being called in
+ * the role in which they are errors. A standby has everything it can get when its receiver is gone and it knows what that one received,
+ * or recovery has come to wait for more. */
+static const char prepare_sql[] =
+	"PREPARE mha_probe AS SELECT pg_is_in_recovery(),"
+	" CASE WHEN pg_is_in_recovery()"
+	"  THEN greatest(coalesce(pg_last_wal_receive_lsn(), '0/0'), coalesce(pg_last_wal_replay_lsn(), '0/0'))"
+	"  ELSE pg_current_wal_lsn() END,"
+	" CASE WHEN pg_is_in_recovery()"
+	"  THEN greatest(r.received_tli, (SELECT min_recovery_end_timeline FROM pg_control_recovery()),"
+	"   (SELECT timeline_id FROM pg_control_checkpoint()))"
+	"  ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END,"
+	" (SELECT system_identifier FROM pg_control_system()),"
+	" r.status, r.sender_host, r.sender_port, (extract(epoch FROM r.last_msg_receipt_time) * 1000)::int8,"
+	" (extract(epoch FROM clock_timestamp() - r.last_msg_receipt_time) * 1000)::int8,"
+	" current_setting('primary_conninfo') = '' AND r.pid IS NULL AND (pg_last_wal_receive_lsn() IS NOT NULL OR EXISTS ("
+	"  SELECT FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup'"
+	"   AND wait_event IN ('RecoveryRetrieveRetryInterval', 'RecoveryWalStream'))),"
+	" current_setting('synchronous_standby_names'),"
+	" (SELECT string_agg(format('%s %s %s %s', application_name, coalesce(flush_lsn, '0/0') - '0/0', (state = 'streaming')::int,"
+	"   (sync_state IN ('sync', 'quorum'))::int), ',')"
+	"  FROM (SELECT DISTINCT ON (application_name) a.application_name, s.* FROM pg_stat_get_wal_senders() s"
+	"   JOIN pg_stat_get_activity(NULL) a USING (pid) WHERE s.state IN ('streaming', 'catchup')"
+	"   ORDER BY a.application_name, s.state = 'streaming' DESC, s.flush_lsn DESC) senders)"
+	" FROM (SELECT 1) one LEFT JOIN pg_stat_get_wal_receiver() r ON r.pid IS NOT NULL";
+/* clang-format on */
 
-enum column { C_RECOVERY, C_POSITION, C_TIMELINE, C_SYSTEM_ID, C_STATUS, C_HOST, C_PORT, C_STAMP, C_AGE, C_DETACHED, C_SYNC, C_STANDBYS };
+enum column {
+	C_RECOVERY,
+	C_POSITION,
+	C_TIMELINE,
+	C_SYSTEM_ID,
+	C_STATUS,
+	C_HOST,
+	C_PORT,
+	C_STAMP,
+	C_AGE,
+	C_DETACHED,
+	C_SYNC,
+	C_STANDBYS
+};
 
 static uint64_t parse_lsn(const char *text)
 {
@@ -64,13 +86,14 @@ static void parse_sync_names(const char *text, char *ret, size_t cap)
 	while ((text = strchr(text, '"')) != NULL && len + DBD_NAME_SIZE < cap) {
 		size_t n = strcspn(++text, "\"");
 
-		len += (size_t)snprintf(ret + len, cap - len, "%s%.*s", len > 0 ? "," : "", n < DBD_NAME_SIZE ? (int)n : 0, text);
+		len += (size_t)snprintf(ret + len, cap - len, "%s%.*s", len > 0 ? "," : "", n < DBD_NAME_SIZE ? (int)n : 0,
+		                        text);
 		text += n + (text[n] == '"');
 	}
 }
 
-/* The server stamps messages with the wall clock, which may jump: what counts is when the stamp was seen to change. Only the first one of
- * a connection is taken at its word. */
+/* The server stamps messages with the wall clock, which may jump: what counts is when the stamp was seen to change. Only the
+ * first one of a connection is taken at its word. */
 static int32_t measure_age(struct pg *pg, int64_t stamp, int64_t said_age_ms)
 {
 	int64_t now_ms = clock_now_ms();
@@ -92,10 +115,11 @@ static void take_receiver(struct driver_ctx *ctx, PGresult *r, const struct pg_r
 		pg->received_stamp = 0;
 		return;
 	}
-	ret->is_receiving = strcmp(PQgetvalue(r, 0, C_STATUS), "streaming") == 0 && strcmp(PQgetvalue(r, 0, C_HOST), role->host) == 0 &&
-			    strtoul(PQgetvalue(r, 0, C_PORT), NULL, 10) == role->port && role->upstream[0] != '\0';
+	ret->is_receiving = strcmp(PQgetvalue(r, 0, C_STATUS), "streaming") == 0 &&
+	                    strcmp(PQgetvalue(r, 0, C_HOST), role->host) == 0 &&
+	                    strtoul(PQgetvalue(r, 0, C_PORT), NULL, 10) == role->port && role->upstream[0] != '\0';
 	ret->received_age_ms =
-	    measure_age(pg, strtoll(PQgetvalue(r, 0, C_STAMP), NULL, 10), strtoll(PQgetvalue(r, 0, C_AGE), NULL, 10));
+	        measure_age(pg, strtoll(PQgetvalue(r, 0, C_STAMP), NULL, 10), strtoll(PQgetvalue(r, 0, C_AGE), NULL, 10));
 }
 
 static void take_row(struct driver_ctx *ctx, PGresult *r, const struct pg_role *role, struct dbd_report *ret)
@@ -130,7 +154,8 @@ static void probe_files(struct driver_ctx *ctx, const struct pg_role *role, stru
 		pg->has_control = false;
 		return;
 	}
-	if (!pg->has_control || st.st_mtim.tv_sec != pg->control_mtime.tv_sec || st.st_mtim.tv_nsec != pg->control_mtime.tv_nsec) {
+	if (!pg->has_control || st.st_mtim.tv_sec != pg->control_mtime.tv_sec ||
+	    st.st_mtim.tv_nsec != pg->control_mtime.tv_nsec) {
 		pg->control_mtime = st.st_mtim;
 		pg->has_control = pg_read_control(ctx, ctx->inst->data_dir, &pg->control, NULL) == ERR_OK;
 	}
@@ -141,7 +166,20 @@ static void probe_files(struct driver_ctx *ctx, const struct pg_role *role, stru
 	ret->timeline = pg->control.timeline;
 	ret->is_clean = pg->control.is_clean;
 	str_copy(ret->system_id, sizeof ret->system_id, pg->control.system_id);
-	snprintf(ret->position_text, sizeof ret->position_text, "%X/%X", (unsigned)(ret->position >> 32), (unsigned)ret->position);
+	snprintf(ret->position_text, sizeof ret->position_text, "%X/%X", (unsigned)(ret->position >> 32),
+	         (unsigned)ret->position);
+}
+
+static int prepare(struct driver_ctx *ctx)
+{
+	struct pg *pg = pg_of(ctx);
+	int rc = pg_connect(ctx, SESSION_LIMIT_MS, NULL);
+
+	if (rc == ERR_OK && !pg->is_prepared) {
+		rc = pg_query(ctx, prepare_sql, SESSION_LIMIT_MS, NULL, NULL);
+		pg->is_prepared = rc == ERR_OK;
+	}
+	return rc;
 }
 
 void pg_probe(struct driver_ctx *ctx, struct dbd_report *ret)
@@ -157,7 +195,7 @@ void pg_probe(struct driver_ctx *ctx, struct dbd_report *ret)
 		return;
 	}
 	pg_of(ctx)->has_control = false;
-	if (pg_query(ctx, probe_sql, PROBE_LIMIT_MS, &r, NULL) != ERR_OK)
+	if (prepare(ctx) != ERR_OK || pg_query(ctx, "EXECUTE mha_probe", PROBE_LIMIT_MS, &r, NULL) != ERR_OK)
 		return;
 	if (PQntuples(r) == 1)
 		take_row(ctx, r, &role, ret);

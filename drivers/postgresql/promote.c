@@ -5,9 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ANSWER_LIMIT_MS 30000
+#define ANSWER_LIMIT_MS  30000
 #define PROMOTE_LIMIT_MS 30000
-#define TOLD_MS 10
+#define TOLD_MS          10
 
 /* Sync members first: the server must know them before it accepts its first write. */
 static int set_role(struct driver_ctx *ctx, const struct dbd_msg *order, struct pg_role *role, struct err *e)
@@ -25,8 +25,8 @@ static int set_role(struct driver_ctx *ctx, const struct dbd_msg *order, struct 
 	return pg_wait_checkpointer(ctx, ANSWER_LIMIT_MS, e);
 }
 
-/* pg_promote(wait) looks every 100 ms only; the end of recovery is seen here within milliseconds. What was received is replayed first;
- * the server does that by itself. */
+/* pg_promote(wait) looks every 100 ms only; the end of recovery is seen here within milliseconds. What was received is replayed
+ * first; the server does that by itself. */
 static int promote_standby(struct driver_ctx *ctx, struct err *e)
 {
 	int64_t until_ms = clock_now_ms() + PROMOTE_LIMIT_MS;

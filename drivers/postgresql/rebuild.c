@@ -12,7 +12,7 @@
 #define CLONE_LIMIT_MS (23 * 60 * 60000)
 /* Inside the data directory, so that it works where that is a mount point or its parent belongs to somebody else. */
 #define CLONE_DIR ".mha-new"
-#define OLD_DIR ".mha-old"
+#define OLD_DIR   ".mha-old"
 
 static int check_tablespaces(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e)
 {
@@ -26,8 +26,10 @@ static int check_tablespaces(struct driver_ctx *ctx, const struct dbd_msg *order
 	if (PQresultStatus(r) != PGRES_TUPLES_OK)
 		rc = err_set(e, ERR_SQL, "node \"%s\": %.200s", order->peer_node, PQerrorMessage(conn));
 	else if (PQntuples(r) > 0)
-		rc = err_set(e, ERR_REFUSED, "node \"%s\" uses tablespace \"%s\": instances with tablespaces cannot be rebuilt automatically, "
-			     "clone this one by hand with pg_basebackup --tablespace-mapping", order->peer_node, PQgetvalue(r, 0, 0));
+		rc = err_set(e, ERR_REFUSED,
+		             "node \"%s\" uses tablespace \"%s\": instances with tablespaces cannot be rebuilt automatically, "
+		             "clone this one by hand with pg_basebackup --tablespace-mapping",
+		             order->peer_node, PQgetvalue(r, 0, 0));
 	PQclear(r);
 	PQfinish(conn);
 	return rc;
@@ -40,8 +42,8 @@ static int clone_peer(struct driver_ctx *ctx, const struct dbd_msg *order, const
 	struct tool t = {.argv = argv, .limit_ms = CLONE_LIMIT_MS};
 	int rc = pg_find_program(ctx, "pg_basebackup", program, e);
 
-	snprintf(source, sizeof source, "host=%s port=%u user=%s connect_timeout=5 tcp_user_timeout=30000 gssencmode=disable", order->peer_host,
-		 order->peer_port, ctx->inst->replication_user);
+	snprintf(source, sizeof source, "host=%s port=%u user=%s connect_timeout=5 tcp_user_timeout=30000 gssencmode=disable",
+	         order->peer_host, order->peer_port, ctx->inst->replication_user);
 	return rc == ERR_OK ? tool_run(&t, NULL, e) : rc;
 }
 
@@ -54,8 +56,8 @@ static int check_clone(struct driver_ctx *ctx, const struct dbd_msg *order, cons
 	if (rc != ERR_OK)
 		return rc;
 	if (order->system_id[0] != '\0' && strcmp(c.system_id, order->system_id) != 0)
-		return err_set(e, ERR_REFUSED, "node \"%s\" serves another database (system identifier %s, the group's is %s)", order->peer_node,
-			       c.system_id, order->system_id);
+		return err_set(e, ERR_REFUSED, "node \"%s\" serves another database (system identifier %s, the group's is %s)",
+		               order->peer_node, c.system_id, order->system_id);
 	return pg_mark_standby(dir, e);
 }
 
@@ -104,11 +106,13 @@ static int prepare_dir(struct driver_ctx *ctx, const char *clone, struct err *e)
 	const char *data_dir = ctx->inst->data_dir;
 	char path[DRIVER_PATH_SIZE];
 	/* Half-done work of our own may be thrown away, a stranger's files may not. */
-	bool is_ours = file_exists(driver_path(ctx, PG_REBUILDING, path)) || file_exists(driver_path(ctx, PG_CREATING, path)) || file_exists(clone);
+	bool is_ours = file_exists(driver_path(ctx, PG_REBUILDING, path)) || file_exists(driver_path(ctx, PG_CREATING, path)) ||
+	               file_exists(clone);
 	int rc = file_make_dirs(data_dir, 0700, e);
 
 	if (rc == ERR_OK && !is_ours && !pg_has_cluster(ctx) && !file_is_empty_dir(data_dir))
-		rc = err_set(e, ERR_REFUSED, "data directory \"%s\" is neither empty nor a database: empty it or name another one", data_dir);
+		rc = err_set(e, ERR_REFUSED,
+		             "data directory \"%s\" is neither empty nor a database: empty it or name another one", data_dir);
 	if (rc == ERR_OK && chmod(data_dir, 0700) != 0)
 		rc = err_sys(e, errno, "make \"%s\" private", data_dir);
 	return rc == ERR_OK ? file_remove_tree(clone, true, e) : rc;

@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define REWIND_LIMIT_MS (110 * 60000)
+#define REWIND_LIMIT_MS   (110 * 60000)
 #define RECOVERY_LIMIT_MS 600000
-#define STOP_LIMIT_MS 60000
+#define STOP_LIMIT_MS     60000
 
-/* pg_rewind reads the source's timeline from its control file, which after a promotion still says the old one until the next checkpoint:
- * it would find nothing to do and leave the divergence in place. */
+/* pg_rewind reads the source's timeline from its control file, which after a promotion still says the old one until the next
+ * checkpoint: it would find nothing to do and leave the divergence in place. */
 static int checkpoint_peer(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e)
 {
 	PGconn *conn;
@@ -27,8 +27,8 @@ static int checkpoint_peer(struct driver_ctx *ctx, const struct dbd_msg *order, 
 	return rc;
 }
 
-/* A former primary recovers in single-user mode, whose closing checkpoint marks the divergence for pg_rewind even when all that differs
- * is a record without data. A standby cannot run that way: it is started fenced, following nobody, and stopped. */
+/* A former primary recovers in single-user mode, whose closing checkpoint marks the divergence for pg_rewind even when all that
+ * differs is a record without data. A standby cannot run that way: it is started fenced, following nobody, and stopped. */
 static int make_clean(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e)
 {
 	char path[DRIVER_PATH_SIZE];
@@ -49,18 +49,25 @@ static int make_clean(struct driver_ctx *ctx, const struct dbd_msg *order, struc
 static int run_pg_rewind(struct driver_ctx *ctx, const struct dbd_msg *order, bool is_rehearsal, struct err *e)
 {
 	char program[DRIVER_PATH_SIZE], source[256];
-	const char *argv[] = {program, "-D", ctx->inst->data_dir, "--source-server", source, "--no-ensure-shutdown",
-			      is_rehearsal ? "--dry-run" : NULL, NULL};
+	const char *argv[] = {program,
+	                      "-D",
+	                      ctx->inst->data_dir,
+	                      "--source-server",
+	                      source,
+	                      "--no-ensure-shutdown",
+	                      is_rehearsal ? "--dry-run" : NULL,
+	                      NULL};
 	struct tool t = {.argv = argv, .limit_ms = REWIND_LIMIT_MS};
 	int rc = pg_find_program(ctx, "pg_rewind", program, e);
 
-	snprintf(source, sizeof source, "host=%s port=%u user=%s dbname=postgres connect_timeout=5 tcp_user_timeout=30000 application_name=mha-rewind",
-		 order->peer_host, order->peer_port, ctx->inst->replication_user);
+	snprintf(source, sizeof source,
+	         "host=%s port=%u user=%s dbname=postgres connect_timeout=5 tcp_user_timeout=30000 application_name=mha-rewind",
+	         order->peer_host, order->peer_port, ctx->inst->replication_user);
 	return rc == ERR_OK ? tool_run(&t, NULL, e) : rc;
 }
 
-/* The rehearsal finds what makes a rewind impossible (no common history, WAL gone, no access) while the directory is still whole; from the
- * marker on it is usable only if the rewind ends well. */
+/* The rehearsal finds what makes a rewind impossible (no common history, WAL gone, no access) while the directory is still
+ * whole; from the marker on it is usable only if the rewind ends well. */
 static int rewind_files(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e)
 {
 	char marker[DRIVER_PATH_SIZE];

@@ -8,45 +8,67 @@
 #include <unistd.h>
 
 #define RELOAD_LIMIT_POLLS 1000
-#define ROLE_FILE_MAX 8192
+#define ROLE_FILE_MAX      8192
 
 /* A user's settings may replace these. */
 static const char defaults[] = "max_wal_senders = 10\n"
-			       "max_replication_slots = 10\n"
-			       "wal_keep_size = 256MB\n"
-			       "log_line_prefix = '%m [%p] '\n"
-			       "log_timezone = 'UTC'\n";
+                               "max_replication_slots = 10\n"
+                               "wal_keep_size = 256MB\n"
+                               "log_line_prefix = '%m [%p] '\n"
+                               "log_timezone = 'UTC'\n";
 
 /* Not these: failover, fencing or the promise of durability depends on each.
- * restart_after_crash: a server that starts itself again after a crash would be writable without anybody's order; it ends instead, which
- * is reported at once. wal_receiver_timeout also makes an idle replica ask for a sign of life every half of it, which is evidence. */
+ * restart_after_crash: a server that starts itself again after a crash would be writable without anybody's order; it ends
+ * instead, which is reported at once. wal_receiver_timeout also makes an idle replica ask for a sign of life every half of it,
+ * which is evidence. */
 static const char fixed[] = "listen_addresses = '*'\n"
-			    "hot_standby = on\n"
-			    "wal_level = replica\n"
-			    "wal_log_hints = on\n"
-			    "fsync = on\n"
-			    "full_page_writes = on\n"
-			    "synchronous_commit = on\n"
-			    "restart_after_crash = off\n"
-			    "recovery_target_timeline = 'latest'\n"
-			    "wal_retrieve_retry_interval = 100ms\n"
-			    "wal_receiver_status_interval = 1s\n"
-			    "wal_receiver_timeout = 3s\n"
-			    "wal_sender_timeout = 5s\n"
-			    "tcp_user_timeout = 5s\n"
-			    "tcp_keepalives_idle = 5\n"
-			    "tcp_keepalives_interval = 2\n"
-			    "tcp_keepalives_count = 3\n"
-			    "logging_collector = off\n"
-			    "log_destination = 'stderr'\n"
-			    "unix_socket_permissions = 0700\n";
+                            "hot_standby = on\n"
+                            "wal_level = replica\n"
+                            "wal_log_hints = on\n"
+                            "fsync = on\n"
+                            "full_page_writes = on\n"
+                            "synchronous_commit = on\n"
+                            "restart_after_crash = off\n"
+                            "recovery_target_timeline = 'latest'\n"
+                            "wal_retrieve_retry_interval = 100ms\n"
+                            "wal_receiver_status_interval = 1s\n"
+                            "wal_receiver_timeout = 3s\n"
+                            "wal_sender_timeout = 5s\n"
+                            "tcp_user_timeout = 5s\n"
+                            "tcp_keepalives_idle = 5\n"
+                            "tcp_keepalives_interval = 2\n"
+                            "tcp_keepalives_count = 3\n"
+                            "logging_collector = off\n"
+                            "log_destination = 'stderr'\n"
+                            "unix_socket_permissions = 0700\n";
 
 /* What postgresql.auto.conf, which is read last, must not set. */
 static const char *const owned[] = {
-    "primary_conninfo", "primary_slot_name",	       "synchronous_standby_names", "recovery_target_timeline", "recovery_target",
-    "recovery_target_lsn", "recovery_target_name", "recovery_target_time", "recovery_target_xid", "recovery_min_apply_delay",
-    "promote_trigger_file", "hba_file", "listen_addresses", "port", "unix_socket_directories", "hot_standby", "wal_level", "wal_log_hints",
-    "fsync", "full_page_writes", "synchronous_commit", "restart_after_crash", "logging_collector", "log_destination", "cluster_name",
+        "primary_conninfo",
+        "primary_slot_name",
+        "synchronous_standby_names",
+        "recovery_target_timeline",
+        "recovery_target",
+        "recovery_target_lsn",
+        "recovery_target_name",
+        "recovery_target_time",
+        "recovery_target_xid",
+        "recovery_min_apply_delay",
+        "promote_trigger_file",
+        "hba_file",
+        "listen_addresses",
+        "port",
+        "unix_socket_directories",
+        "hot_standby",
+        "wal_level",
+        "wal_log_hints",
+        "fsync",
+        "full_page_writes",
+        "synchronous_commit",
+        "restart_after_crash",
+        "logging_collector",
+        "log_destination",
+        "cluster_name",
 };
 
 /* 'text' as a value in a configuration file. */
@@ -65,9 +87,10 @@ void pg_role_conninfo(const struct driver_ctx *ctx, const struct pg_role *role, 
 {
 	if (role->upstream[0] == '\0')
 		return;
-	buf_printf(out, "host=%s port=%u user=%s application_name=%s connect_timeout=2 tcp_user_timeout=2000 keepalives_idle=2 "
-		   "keepalives_interval=1 keepalives_count=3 gssencmode=disable",
-		   role->host, role->port, ctx->inst->replication_user, ctx->cfg->node);
+	buf_printf(out,
+	           "host=%s port=%u user=%s application_name=%s connect_timeout=2 tcp_user_timeout=2000 keepalives_idle=2 "
+	           "keepalives_interval=1 keepalives_count=3 gssencmode=disable",
+	           role->host, role->port, ctx->inst->replication_user, ctx->cfg->node);
 }
 
 void pg_role_sync_names(const struct pg_role *role, struct buf *out)
@@ -149,7 +172,9 @@ int pg_role_set_upstream(struct pg_role *role, const struct dbd_msg *order, stru
 {
 	if (!str_is_name(order->peer_node) || order->peer_port == 0)
 		return err_set(e, ERR_INVAL, "the order names no peer to receive from");
-	if (order->peer_host[0] == '\0' || order->peer_host[strspn(order->peer_host, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.:-_%")] != '\0')
+	if (order->peer_host[0] == '\0' ||
+	    order->peer_host[strspn(order->peer_host, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.:-_%")] !=
+	            '\0')
 		return err_set(e, ERR_INVAL, "\"%s\" is not the address of a peer", order->peer_host);
 	str_copy(role->upstream, sizeof role->upstream, order->peer_node);
 	str_copy(role->host, sizeof role->host, order->peer_host);
@@ -169,7 +194,8 @@ int pg_role_set_sync(struct pg_role *role, const struct dbd_msg *order, struct e
 		len = strcspn(at, ",");
 		snprintf(name, sizeof name, "%.*s", (int)len, at);
 		if (len >= sizeof name || !str_is_name(name))
-			return err_set(e, ERR_INVAL, "sync members \"%s\" are not node names with commas between them", order->sync_members);
+			return err_set(e, ERR_INVAL, "sync members \"%s\" are not node names with commas between them",
+			               order->sync_members);
 		count++;
 	}
 	if (at != order->sync_members && at[-1] == ',')
@@ -190,14 +216,16 @@ static int write_conf(struct driver_ctx *ctx, struct err *e)
 	unsigned i;
 	int rc;
 
-	buf_puts(&b, "# Written by mha-dbd at every start. Put settings into node.yaml (instances: settings) or postgresql.conf.\n");
+	buf_puts(&b, "# Written by mha-dbd at every start. Put settings into node.yaml (instances: settings) or "
+	             "postgresql.conf.\n");
 	buf_puts(&b, "include_if_exists ");
 	snprintf(path, sizeof path, "%s/postgresql.conf", inst->data_dir);
 	add_quoted(&b, path);
 	buf_printf(&b, "\n%s", defaults);
 	for (i = 0; i < inst->settings_count; i++)
 		buf_printf(&b, "%s\n", inst->settings[i]);
-	buf_printf(&b, "%sport = %u\ncluster_name = '%s/%s'\nunix_socket_directories = ", fixed, inst->port, inst->group, ctx->cfg->node);
+	buf_printf(&b, "%sport = %u\ncluster_name = '%s/%s'\nunix_socket_directories = ", fixed, inst->port, inst->group,
+	           ctx->cfg->node);
 	add_quoted(&b, ctx->socket_dir);
 	buf_puts(&b, "\nhba_file = ");
 	add_quoted(&b, driver_path(ctx, PG_HBA, path));
@@ -212,7 +240,8 @@ static int write_conf(struct driver_ctx *ctx, struct err *e)
 	return rc == ERR_OK && has_changed ? file_remove(driver_path(ctx, PG_NEEDED, path), e) : rc;
 }
 
-/* Peers are trusted by address: there is no place for a replication password yet, so the network between the nodes must be private. */
+/* Peers are trusted by address: there is no place for a replication password yet, so the network between the nodes must be
+ * private. */
 static int write_hba(struct driver_ctx *ctx, struct err *e)
 {
 	const struct config *cfg = ctx->cfg;
@@ -228,7 +257,8 @@ static int write_hba(struct driver_ctx *ctx, struct err *e)
 
 		if (strcmp(cfg->nodes[i].role, "arbiter") == 0)
 			continue;
-		buf_printf(&b, "host replication \"%s\" %s/%s trust\n", ctx->inst->replication_user, cfg->nodes[i].address, bits);
+		buf_printf(&b, "host replication \"%s\" %s/%s trust\n", ctx->inst->replication_user, cfg->nodes[i].address,
+		           bits);
 		buf_printf(&b, "host postgres \"%s\" %s/%s trust\n", ctx->inst->replication_user, cfg->nodes[i].address, bits);
 	}
 	for (i = 0; i < ctx->inst->hba_count; i++)
@@ -288,8 +318,8 @@ int pg_settings_write(struct driver_ctx *ctx, struct err *e)
 	struct pg_role role;
 	int rc;
 
-	if ((rc = write_conf(ctx, e)) != ERR_OK || (rc = write_hba(ctx, e)) != ERR_OK || (rc = clean_auto_conf(ctx, e)) != ERR_OK ||
-	    (rc = pg_role_read(ctx, &role, e)) != ERR_OK)
+	if ((rc = write_conf(ctx, e)) != ERR_OK || (rc = write_hba(ctx, e)) != ERR_OK ||
+	    (rc = clean_auto_conf(ctx, e)) != ERR_OK || (rc = pg_role_read(ctx, &role, e)) != ERR_OK)
 		return rc;
 	return pg_role_write(ctx, &role, NULL, e);
 }
@@ -319,7 +349,8 @@ bool pg_learn_needed(struct driver_ctx *ctx, const char *text)
 		rc = file_write(path, b.data, b.len, NULL);
 	buf_done(&b);
 	if (rc == ERR_OK)
-		log_warn(ctx->obj, "%s = %u is used instead of the configured value: the database was last written with it", name, value);
+		log_warn(ctx->obj, "%s = %u is used instead of the configured value: the database was last written with it",
+		         name, value);
 	return rc == ERR_OK;
 }
 
@@ -334,7 +365,8 @@ static int is_role_in_force(struct driver_ctx *ctx, const struct pg_role *role, 
 	PGresult *r;
 	int rc;
 
-	rc = pg_query(ctx, "SELECT current_setting('primary_conninfo'), current_setting('synchronous_standby_names')", 2000, &r, e);
+	rc = pg_query(ctx, "SELECT current_setting('primary_conninfo'), current_setting('synchronous_standby_names')", 2000, &r,
+	              e);
 	if (rc != ERR_OK)
 		return rc;
 	pg_role_conninfo(ctx, role, &conninfo);
@@ -358,7 +390,9 @@ int pg_role_reload(struct driver_ctx *ctx, const struct pg_role *role, struct er
 		rc = is_role_in_force(ctx, role, &is_in_force, e);
 	}
 	if (rc == ERR_OK && !is_in_force)
-		return err_set(e, ERR_TIMEOUT, "the server does not take over its new settings: is something wrong in %s/" PG_CONF
-			       " or overridden by ALTER SYSTEM? Its log is in the same folder", ctx->state_dir);
+		return err_set(e, ERR_TIMEOUT,
+		               "the server does not take over its new settings: is something wrong in %s/" PG_CONF
+		               " or overridden by ALTER SYSTEM? Its log is in the same folder",
+		               ctx->state_dir);
 	return rc;
 }

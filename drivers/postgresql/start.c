@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #define CONNECT_LIMIT_MS 300
-#define START_ANSWER_MS 5000
-#define LOG_TAIL 8192
-#define NEEDED_SETTINGS 5 /* as many as PostgreSQL compares */
+#define START_ANSWER_MS  5000
+#define LOG_TAIL         8192
+#define NEEDED_SETTINGS  5 /* as many as PostgreSQL compares */
 
 bool pg_has_cluster(const struct driver_ctx *ctx)
 {
@@ -39,17 +39,19 @@ int pg_mark_standby(const char *data_dir, struct err *e)
 
 int pg_check_whole(const struct driver_ctx *ctx, struct err *e)
 {
-	static const char *const markers[][2] = {
-	    {PG_REWINDING, "a rewind"}, {PG_REBUILDING, "a rebuild"}, {PG_CREATING, "the creation of the database"}};
+	static const char *const markers[][2] = {{PG_REWINDING, "a rewind"},
+	                                         {PG_REBUILDING, "a rebuild"},
+	                                         {PG_CREATING, "the creation of the database"}};
 	char path[DRIVER_PATH_SIZE];
 	size_t i;
 
 	for (i = 0; i < sizeof markers / sizeof markers[0]; i++)
 		if (file_exists(driver_path(ctx, markers[i][0], path)))
-			return err_set(e, ERR_REFUSED, "%s was interrupted and left \"%s\" unusable: rebuild this instance", markers[i][1],
-				       ctx->inst->data_dir);
+			return err_set(e, ERR_REFUSED, "%s was interrupted and left \"%s\" unusable: rebuild this instance",
+			               markers[i][1], ctx->inst->data_dir);
 	if (!pg_has_cluster(ctx))
-		return err_set(e, ERR_REFUSED, "\"%s\" holds no database: create or rebuild this instance", ctx->inst->data_dir);
+		return err_set(e, ERR_REFUSED, "\"%s\" holds no database: create or rebuild this instance",
+		               ctx->inst->data_dir);
 	return ERR_OK;
 }
 
@@ -60,8 +62,9 @@ int pg_require_stopped(const struct driver_ctx *ctx, struct err *e)
 	return ERR_OK;
 }
 
-/* Where process numbers are small and reused (containers), the number in a dead server's postmaster.pid may belong to somebody else and
- * PostgreSQL would refuse to start. Whether a server runs here is known better: by the working directories of all processes. */
+/* Where process numbers are small and reused (containers), the number in a dead server's postmaster.pid may belong to somebody
+ * else and PostgreSQL would refuse to start. Whether a server runs here is known better: by the working directories of all
+ * processes. */
 static int remove_stale_pid_file(const struct driver_ctx *ctx, struct err *e)
 {
 	char path[DRIVER_PATH_SIZE], real[PATH_MAX];
@@ -109,7 +112,8 @@ static int explain_death(const struct driver_ctx *ctx, const struct buf *text, s
 		at = strstr(text->data, "PANIC:");
 	if (at == NULL)
 		at = "its log does not say why";
-	return err_set(e, ERR_IO, "the server ended while it was starting: %.*s (%s/" PG_LOG ")", (int)strcspn(at, "\n"), at, ctx->state_dir);
+	return err_set(e, ERR_IO, "the server ended while it was starting: %.*s (%s/" PG_LOG ")", (int)strcspn(at, "\n"), at,
+	               ctx->state_dir);
 }
 
 /* ERR_AMBIGUOUS: another start will go better. */
@@ -127,7 +131,8 @@ static int on_death(struct driver_ctx *ctx, struct err *e)
 }
 
 static int wait_answer(struct driver_ctx *ctx, int limit_ms, struct err *e)
-{	int64_t until_ms = clock_now_ms() + limit_ms;
+{
+	int64_t until_ms = clock_now_ms() + limit_ms;
 	struct err why = ERR_INIT;
 
 	for (;;) {
@@ -157,8 +162,8 @@ int pg_stop_and_wait(struct driver_ctx *ctx, int limit_ms, struct err *e)
 int pg_run_single(struct driver_ctx *ctx, const char *statements, int limit_ms, struct err *e)
 {
 	char program[DRIVER_PATH_SIZE], conf[DRIVER_PATH_SIZE + 16], path[DRIVER_PATH_SIZE];
-	const char *argv[] = {program, "--single", "-D", ctx->inst->data_dir, "-c", conf, "-c", "exit_on_error=on", "-c",
-			      "synchronous_standby_names=", "postgres", NULL};
+	const char *argv[] = {program, "--single",         "-D", ctx->inst->data_dir,          "-c",       conf,
+	                      "-c",    "exit_on_error=on", "-c", "synchronous_standby_names=", "postgres", NULL};
 	struct tool t = {.argv = argv, .input = statements, .limit_ms = limit_ms};
 	int rc;
 
@@ -209,7 +214,9 @@ int pg_start_fenced(struct driver_ctx *ctx, const struct dbd_msg *order, bool ha
 			return rc;
 		rc = ERR_OK;
 	}
-	return rc == ERR_OK ? err_set(e, ERR_IO, "the server refuses its settings again and again: see %s/" PG_LOG, ctx->state_dir) : rc;
+	return rc == ERR_OK
+	               ? err_set(e, ERR_IO, "the server refuses its settings again and again: see %s/" PG_LOG, ctx->state_dir)
+	               : rc;
 }
 
 int pg_start(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e)

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SETTLE_MS 300
+#define SETTLE_MS       300
 #define SETTLE_LIMIT_MS 10000
 
 static int wait_true(struct driver_ctx *ctx, const char *sql, int64_t until_ms, const char *failure, struct err *e)
@@ -23,13 +23,15 @@ static int wait_true(struct driver_ctx *ctx, const char *sql, int64_t until_ms, 
 	}
 }
 
-/* Whether commits wait at all is a flag in shared memory that only the checkpointer sets, when it gets round to reading the new settings: at
- * once when idle or pausing between writes, but not while it syncs files. */
+/* Whether commits wait at all is a flag in shared memory that only the checkpointer sets, when it gets round to reading the new
+ * settings: at once when idle or pausing between writes, but not while it syncs files. */
 int pg_wait_checkpointer(struct driver_ctx *ctx, int limit_ms, struct err *e)
 {
-	return wait_true(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'checkpointer' AND wait_event IN"
-			 " ('CheckpointerMain', 'CheckpointWriteDelay'))", clock_now_ms() + limit_ms,
-			 "the checkpointer is too busy to take over the new sync members: is the disk overloaded?", e);
+	return wait_true(ctx,
+	                 "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'checkpointer' AND wait_event IN"
+	                 " ('CheckpointerMain', 'CheckpointWriteDelay'))",
+	                 clock_now_ms() + limit_ms,
+	                 "the checkpointer is too busy to take over the new sync members: is the disk overloaded?", e);
 }
 
 /* Each sender of WAL decides for itself whether its standby counts: all connected ones must say what role wants of them. */
@@ -38,9 +40,13 @@ static int wait_senders(struct driver_ctx *ctx, const struct pg_role *role, stru
 	struct buf sql = {0};
 	int rc;
 
-	buf_printf(&sql, "SELECT coalesce(bool_and((sync_state IN ('sync', 'quorum')) = (application_name = ANY (string_to_array('%s', ',')))), true)"
-		   " FROM pg_stat_replication WHERE state IN ('streaming', 'catchup')", role->sync_members);
-	rc = wait_true(ctx, sql.data, clock_now_ms() + SETTLE_LIMIT_MS, "a sender of WAL does not take over the new sync members", e);
+	buf_printf(&sql,
+	           "SELECT coalesce(bool_and((sync_state IN ('sync', 'quorum')) = (application_name = ANY "
+	           "(string_to_array('%s', ',')))), true)"
+	           " FROM pg_stat_replication WHERE state IN ('streaming', 'catchup')",
+	           role->sync_members);
+	rc = wait_true(ctx, sql.data, clock_now_ms() + SETTLE_LIMIT_MS,
+	               "a sender of WAL does not take over the new sync members", e);
 	buf_done(&sql);
 	return rc;
 }
@@ -73,8 +79,9 @@ int pg_sync_set(struct driver_ctx *ctx, const struct dbd_msg *order, struct err 
 	rc = pg_is_standby(ctx, &is_standby, e);
 	if (rc == ERR_OK && is_standby)
 		return err_set(e, ERR_REFUSED, "the server is a replica: sync members are set when it is promoted");
-	if (rc != ERR_OK || (rc = pg_role_read(ctx, &role, e)) != ERR_OK || (rc = pg_role_set_sync(&role, order, e)) != ERR_OK ||
-	    (rc = pg_role_write(ctx, &role, NULL, e)) != ERR_OK || (rc = pg_role_reload(ctx, &role, e)) != ERR_OK)
+	if (rc != ERR_OK || (rc = pg_role_read(ctx, &role, e)) != ERR_OK ||
+	    (rc = pg_role_set_sync(&role, order, e)) != ERR_OK || (rc = pg_role_write(ctx, &role, NULL, e)) != ERR_OK ||
+	    (rc = pg_role_reload(ctx, &role, e)) != ERR_OK)
 		return rc;
 	return pg_sync_settle(ctx, &role, SETTLE_MS, &ctx->sync_since, e);
 }

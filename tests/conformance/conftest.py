@@ -99,11 +99,13 @@ def node(user, request):
     yield make
     for n in made.values():
         n.end()
-    failed = getattr(request.node, "rep_call", None) is None or request.node.rep_call.failed
+    unclean = [n.name for n in made.values() if "Sanitizer" in n.log() or "runtime error:" in n.log()]
+    failed = unclean or getattr(request.node, "rep_call", None) is None or request.node.rep_call.failed
     if failed:
         print("kept: " + folder)
     else:
         shutil.rmtree(folder, ignore_errors=True)
+    assert not unclean, "a sanitizer complains in the log of mha-dbd on %s" % unclean
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ NAME, HOST, STANDBYS, VERSION = 40, 64, 8, 1
 FAST, IMMEDIATE = 1, 2
 ABSENT, STOPPED, STARTING, RUNNING, STOPPING = range(5)
 UNKNOWN, PRIMARY, REPLICA = range(3)
-OK, INVAL, TIMEOUT, REFUSED, NOTFOUND = 0, 1, 5, 8, 9
+OK, INVAL, TIMEOUT, UNREACHABLE, REFUSED, NOTFOUND = 0, 1, 5, 6, 8, 9
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 

@@ -2,12 +2,13 @@
 
 import os
 import signal
+import subprocess
 import time
 
 import pytest
 
 from dbd import (ABSENT, CHECKPOINT, CREATE, DETACH, FAST, FOLLOW, IMMEDIATE, LEASE, NOTFOUND, OK, PRIMARY, PROMOTE, REBUILD, REFUSED, REPLICA, REPORT_NOW,
-                 REWIND, RUNNING, START, STOP, STOPPED, SYNC_SET, TIMEOUT, UNKNOWN, find_bin, ms_since, now_ns)
+                 REWIND, RUNNING, START, STOP, STOPPED, SYNC_SET, TIMEOUT, UNKNOWN, UNREACHABLE, find_bin, ms_since, now_ns)
 
 
 def primary(node, number=1, epoch=1, **promote):
@@ -307,19 +308,14 @@ def test_a_stopped_prober_is_replaced_and_the_server_is_unaffected(user, node, t
 
 def test_a_killed_worker_answers_its_verb_with_timeout(user, node):
     p = primary(node)
-    pid = p.server_pid()
-    if user.engine == "fake":
-        os.kill(pid, signal.SIGSTOP)
-    else:
-        os.kill(p.worker_pid("verb"), signal.SIGSTOP)
+    pid, worker = p.server_pid(), p.worker_pid("verb")
+    os.kill(pid, signal.SIGSTOP)  # so that the verb cannot end
     seq = p.send(SYNC_SET, sync_members="n2", sync_count=1)
-    worker = p.worker_pid("verb")
-    if worker:
-        os.kill(worker, signal.SIGKILL)
-    assert p.reply(seq, 10).rc in (TIMEOUT, OK)
+    os.kill(worker, signal.SIGKILL)
+    assert p.reply(seq, 10).rc in (TIMEOUT, UNREACHABLE)
     os.kill(pid, signal.SIGCONT)
     p.do(SYNC_SET)
-    assert p.server_pid() == pid
+    assert p.server_pid() == pid and p.worker_pid("verb") not in (None, worker)
 
 
 def test_a_stop_interrupts_a_verb(user, node):
@@ -378,13 +374,67 @@ def test_a_new_guard_without_its_lease_file_stops_a_primary(user, node):
 
 
 def test_a_second_guard_of_the_group_does_not_start(user, node):
-    import subprocess
     p = primary(node)
     second = subprocess.run([find_bin("mha-dbd"), "--config", p.dir + "/node.yaml", "--group", "main"], capture_output=True, timeout=20, check=False)
     assert second.returncode == 1 and b"another mha-dbd" in second.stderr
     p.sock.close()
     p.connect()
     user.write(p)
+
+
+def test_a_frozen_guard_stops_a_lapsed_primary_when_it_wakes(user, node):
+    p = primary(node)
+    pid = p.server_pid()
+    p.lease(300)
+    os.kill(p.proc.pid, signal.SIGSTOP)
+    time.sleep(0.6)
+    assert os.path.exists("/proc/%d" % pid)
+    os.kill(p.proc.pid, signal.SIGCONT)
+    wait_exit(pid, 1)
+
+
+def test_a_malformed_packet_ends_the_connection_and_nothing_else(user, node):
+    p = primary(node)
+    p.sock.send(b"hello")
+    end = time.monotonic() + 5
+    while p.sock.recv(65536):
+        assert time.monotonic() < end
+    p.sock.close()
+    p.connect()
+    unknown = p.send(77)
+    assert p.reply(unknown).rc not in (OK, TIMEOUT)
+    p.lease(5000)
+    user.write(p)
+
+
+def test_a_newer_connection_replaces_the_older(user, node):
+    p = primary(node)
+    old = p.sock
+    p.connect()
+    p.lease(5000)
+    old.settimeout(5)
+    while old.recv(65536):
+        pass
+    old.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+def test_a_stranger_may_not_give_orders(user, node):
+    p = primary(node)
+    os.chmod(p.dir + "/run/dbd-main.sock", 0o666)
+    script = ("import socket,sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.settimeout(5); s.connect(sys.argv[1]);"
+              "sys.exit(0 if s.recv(65536) == b'' else 1)")
+    stranger = subprocess.run(["/usr/bin/python3", "-c", script, p.dir + "/run/dbd-main.sock"], user="nobody", timeout=20, check=False)
+    assert stranger.returncode == 0
+    p.lease(5000)
+
+
+def test_a_control_process_that_does_not_read_holds_nothing_up(user, node):
+    p = primary(node)
+    pid = p.server_pid()
+    p.lease(2500)
+    time.sleep(4)  # reports pile up meanwhile
+    assert not os.path.exists("/proc/%d" % pid)
 
 
 def test_a_lower_epoch_is_refused_even_after_a_restart(user, node):

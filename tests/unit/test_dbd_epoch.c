@@ -87,11 +87,11 @@ static void an_epoch_that_cannot_be_stored_is_an_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_missing_file_is_zero),
-	    cmocka_unit_test(what_was_raised_is_read_back),
-	    cmocka_unit_test(neither_number_is_ever_lowered),
-	    cmocka_unit_test(a_damaged_file_is_an_error_and_not_zero),
-	    cmocka_unit_test(an_epoch_that_cannot_be_stored_is_an_error),
+	        cmocka_unit_test(a_missing_file_is_zero),
+	        cmocka_unit_test(what_was_raised_is_read_back),
+	        cmocka_unit_test(neither_number_is_ever_lowered),
+	        cmocka_unit_test(a_damaged_file_is_an_error_and_not_zero),
+	        cmocka_unit_test(an_epoch_that_cannot_be_stored_is_an_error),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

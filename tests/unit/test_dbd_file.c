@@ -109,12 +109,12 @@ static void an_error_names_the_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_written_file_is_read_back_and_leaves_nothing_else),
-	    cmocka_unit_test(a_tail_is_the_end_of_the_file),
-	    cmocka_unit_test(an_unchanged_file_is_not_written_again),
-	    cmocka_unit_test(a_tree_is_removed_without_following_links),
-	    cmocka_unit_test(a_missing_file_is_removed_without_complaint),
-	    cmocka_unit_test(an_error_names_the_file),
+	        cmocka_unit_test(a_written_file_is_read_back_and_leaves_nothing_else),
+	        cmocka_unit_test(a_tail_is_the_end_of_the_file),
+	        cmocka_unit_test(an_unchanged_file_is_not_written_again),
+	        cmocka_unit_test(a_tree_is_removed_without_following_links),
+	        cmocka_unit_test(a_missing_file_is_removed_without_complaint),
+	        cmocka_unit_test(an_error_names_the_file),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

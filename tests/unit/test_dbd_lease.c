@@ -122,12 +122,12 @@ static void a_lease_of_minutes_or_a_negative_grace_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(the_next_guard_of_this_boot_continues_it),
-	    cmocka_unit_test(one_of_another_boot_is_void),
-	    cmocka_unit_test(a_damaged_file_is_void),
-	    cmocka_unit_test(two_guards_cannot_hold_it),
-	    cmocka_unit_test(grace_is_added_to_a_deadline_ahead_only),
-	    cmocka_unit_test(a_lease_of_minutes_or_a_negative_grace_is_refused),
+	        cmocka_unit_test(the_next_guard_of_this_boot_continues_it),
+	        cmocka_unit_test(one_of_another_boot_is_void),
+	        cmocka_unit_test(a_damaged_file_is_void),
+	        cmocka_unit_test(two_guards_cannot_hold_it),
+	        cmocka_unit_test(grace_is_added_to_a_deadline_ahead_only),
+	        cmocka_unit_test(a_lease_of_minutes_or_a_negative_grace_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

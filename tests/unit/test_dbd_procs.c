@@ -94,9 +94,9 @@ static void a_link_to_the_directory_is_resolved(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_process_is_known_by_directory_and_program),
-	    cmocka_unit_test(a_zombie_is_no_server),
-	    cmocka_unit_test(a_link_to_the_directory_is_resolved),
+	        cmocka_unit_test(a_process_is_known_by_directory_and_program),
+	        cmocka_unit_test(a_zombie_is_no_server),
+	        cmocka_unit_test(a_link_to_the_directory_is_resolved),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -88,12 +88,12 @@ static void a_missing_program_is_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(output_and_input_go_through),
-	    cmocka_unit_test(without_input_it_reads_nothing_of_ours),
-	    cmocka_unit_test(a_failure_carries_the_line_that_tells_why),
-	    cmocka_unit_test(a_tool_that_hangs_is_killed_at_its_limit),
-	    cmocka_unit_test(a_child_that_keeps_the_pipe_open_does_not_hold_it_up),
-	    cmocka_unit_test(a_missing_program_is_named),
+	        cmocka_unit_test(output_and_input_go_through),
+	        cmocka_unit_test(without_input_it_reads_nothing_of_ours),
+	        cmocka_unit_test(a_failure_carries_the_line_that_tells_why),
+	        cmocka_unit_test(a_tool_that_hangs_is_killed_at_its_limit),
+	        cmocka_unit_test(a_child_that_keeps_the_pipe_open_does_not_hold_it_up),
+	        cmocka_unit_test(a_missing_program_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,15 +15,15 @@ static const char *control(const char *state, const char *checkpoint, const char
 	static char text[1024];
 
 	snprintf(text, sizeof text,
-		 "pg_control version number:            1300\n"
-		 "Database system identifier:           7432198765432109876\n"
-		 "Database cluster state:               %s\n"
-		 "Latest checkpoint location:           %s\n"
-		 "Latest checkpoint's REDO location:    0/1000028\n"
-		 "Latest checkpoint's TimeLineID:       3\n"
-		 "Minimum recovery ending location:     %s\n"
-		 "Min recovery ending loc's timeline:   %u\n",
-		 state, checkpoint, min, min_tli);
+	         "pg_control version number:            1300\n"
+	         "Database system identifier:           7432198765432109876\n"
+	         "Database cluster state:               %s\n"
+	         "Latest checkpoint location:           %s\n"
+	         "Latest checkpoint's REDO location:    0/1000028\n"
+	         "Latest checkpoint's TimeLineID:       3\n"
+	         "Minimum recovery ending location:     %s\n"
+	         "Min recovery ending loc's timeline:   %u\n",
+	         state, checkpoint, min, min_tli);
 	return text;
 }
 
@@ -77,10 +77,10 @@ static void other_text_is_refused_and_leaves_the_output_alone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_clean_primary_is_at_its_checkpoint),
-	    cmocka_unit_test(a_standby_is_at_its_recovery_point),
-	    cmocka_unit_test(a_crashed_server_is_not_clean),
-	    cmocka_unit_test(other_text_is_refused_and_leaves_the_output_alone),
+	        cmocka_unit_test(a_clean_primary_is_at_its_checkpoint),
+	        cmocka_unit_test(a_standby_is_at_its_recovery_point),
+	        cmocka_unit_test(a_crashed_server_is_not_clean),
+	        cmocka_unit_test(other_text_is_refused_and_leaves_the_output_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct config_instance inst = {.group = "main", .replication_user = "replicator", .data_dir = "/nonexistent", .port = 5432};
+static struct config_instance inst = {.group = "main",
+                                      .replication_user = "replicator",
+                                      .data_dir = "/nonexistent",
+                                      .port = 5432};
 static struct config cfg = {.node = "n1"};
 static struct driver_ctx ctx = {.cfg = &cfg, .inst = &inst, .obj = "group main"};
 static char dir[] = "/tmp/mha-test-pg-XXXXXX";
@@ -126,7 +129,8 @@ static void auto_conf_loses_what_is_ours_and_keeps_the_rest(void **state)
 	struct buf b = {0};
 
 	(void)state;
-	assert_true(pg_strip_auto_conf("# comment\nwork_mem = '5MB'\nPrimary_ConnInfo = 'x'\n fsync=off\nport_x = 1\nport = 2", &b));
+	assert_true(pg_strip_auto_conf("# comment\nwork_mem = '5MB'\nPrimary_ConnInfo = 'x'\n fsync=off\nport_x = 1\nport = 2",
+	                               &b));
 	assert_string_equal(b.data, "# comment\nwork_mem = '5MB'\nport_x = 1\n");
 	buf_clear(&b);
 	assert_false(pg_strip_auto_conf("work_mem = '5MB'\n", &b));
@@ -136,8 +140,9 @@ static void auto_conf_loses_what_is_ours_and_keeps_the_rest(void **state)
 static void a_setting_that_was_too_low_is_learnt_from_the_log(void **state)
 {
 	static const char log[] = "LOG:  entering standby mode\n"
-				  "FATAL:  recovery aborted because of insufficient parameter settings\n"
-				  "2026 UTC [1] DETAIL:  max_connections = 30 is a lower setting than on the primary server, where its value was 100.\n";
+	                          "FATAL:  recovery aborted because of insufficient parameter settings\n"
+	                          "2026 UTC [1] DETAIL:  max_connections = 30 is a lower setting than on the primary server, "
+	                          "where its value was 100.\n";
 	char path[DRIVER_PATH_SIZE];
 	struct buf b = {0};
 
@@ -171,13 +176,13 @@ static void other_settings_are_learnt_anew(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_role_is_read_as_it_was_written),
-	    cmocka_unit_test(sync_names_are_quoted_and_empty_for_none),
-	    cmocka_unit_test(nobody_to_follow_is_an_empty_conninfo),
-	    cmocka_unit_test(hostile_names_and_addresses_are_refused),
-	    cmocka_unit_test(auto_conf_loses_what_is_ours_and_keeps_the_rest),
-	    cmocka_unit_test(a_setting_that_was_too_low_is_learnt_from_the_log),
-	    cmocka_unit_test(other_settings_are_learnt_anew),
+	        cmocka_unit_test(a_role_is_read_as_it_was_written),
+	        cmocka_unit_test(sync_names_are_quoted_and_empty_for_none),
+	        cmocka_unit_test(nobody_to_follow_is_an_empty_conninfo),
+	        cmocka_unit_test(hostile_names_and_addresses_are_refused),
+	        cmocka_unit_test(auto_conf_loses_what_is_ours_and_keeps_the_rest),
+	        cmocka_unit_test(a_setting_that_was_too_low_is_learnt_from_the_log),
+	        cmocka_unit_test(other_settings_are_learnt_anew),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
