@@ -42,7 +42,9 @@ static bool is_acceptable(const struct agent *a, const struct instance *in, cons
 {
 	if (!is_recent(a, o) || o->generation < in->generation || o->epoch < in->epoch)
 		return false;
-	/* Steps of one group never go back, whichever controller gives them. */
+	/* Steps of one group never go back, whichever controller gives them; within a step no order overtakes a later one. */
+	if (in->is_ordered && o->generation == in->order.generation && o->answers < in->order.answers)
+		return false;
 	return !in->is_ordered || o->step >= in->order.step;
 }
 
@@ -425,6 +427,8 @@ void instance_report_fill(const struct agent *a, const struct instance *in, stru
 	r->epoch = in->epoch;
 	r->promoted_epoch = d->promoted_epoch;
 	r->step = in->is_ordered ? in->order.step : 0;
+	r->generation = in->is_ordered ? in->order.generation : 0;
+	r->answers = in->is_ordered ? in->order.answers : 0;
 	/* The members show as soon as the setting is read; that every part of the server obeys it is known at the end of the
 	 * verb only. */
 	r->sync_since = in->is_sync_settled ? d->sync_since : 0;

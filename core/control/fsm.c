@@ -237,6 +237,28 @@ static void make_commit(struct ctl *c, struct group *g, const struct rule *rule,
 	g->is_commit_queued = true;
 }
 
+/* Promise 2: an order with another set may still be on its way to the primary, an earlier one of ours or a deposed controller's. What the
+ * server reports counts from when its node took an order of this generation that left after the last change: from then on it drops those. */
+static bool has_obeyed(const struct ctl *c, const struct group *g)
+{
+	const struct instance_report *p = &g->inst[g->rec.primary].r;
+
+	return p->generation == c->generation && p->answers > g->sync_beat && p->sync_members == g->sync_told;
+}
+
+static void tell_sync(const struct ctl *c, struct group *g)
+{
+	const struct view_node *n = &c->nodes[g->rec.primary];
+
+	if (g->sync_wanted == g->sync_told && g->sync_incarnation == n->incarnation)
+		return;
+	g->sync_told = g->sync_wanted;
+	g->sync_beat = n->heartbeat;
+	g->sync_incarnation = n->incarnation;
+	g->sync_seen_ms = 0;
+	g->due |= node_bit(g->rec.primary);
+}
+
 /* What the primary shall wait for. Recomputed on every step: it follows from the record and the view alone. */
 static void plan_sync(const struct ctl *c, struct group *g, fact_set facts)
 {
@@ -247,20 +269,17 @@ static void plan_sync(const struct ctl *c, struct group *g, fact_set facts)
 	if ((facts & F_UP) == 0) {
 		/* It comes up waiting for those who are there; with nobody there it works alone (policy: degrade). */
 		g->sync_seen_ms = 0;
+		g->sync_incarnation = 0;
 		g->sync_wanted = g->rec.sync_set != 0 ? g->rec.sync_set : running_replicas(c, g, g->rec.primary);
 		return;
 	}
-	if (g->inst[g->rec.primary].r.sync_members != g->sync_told)
+	if (!has_obeyed(c, g))
 		g->sync_seen_ms = 0;
 	else if (g->sync_seen_ms == 0)
 		g->sync_seen_ms = c->now_ms;
 	if (g->rec.state == STATE_STEADY && !g->rec.is_paused)
 		g->sync_wanted = facts_sync_step(c, g).tell;
-	if (g->sync_wanted != g->sync_told) {
-		g->sync_told = g->sync_wanted;
-		g->sync_seen_ms = 0;
-		g->due |= node_bit(g->rec.primary);
-	}
+	tell_sync(c, g);
 }
 
 void fsm_run(struct ctl *c, struct group *g)
@@ -311,6 +330,7 @@ static void begin_epoch(const struct ctl *c, struct group *g)
 			g->inst[node].streamed_ms = c->now_ms;
 	}
 	g->sync_told = 0;
+	g->sync_incarnation = 0;
 	g->sync_seen_ms = 0;
 }
 

@@ -41,6 +41,8 @@ struct instance_report {
 	uint64_t lease_epoch;
 	uint64_t detach_epoch; /* epoch of the order under which it detached */
 	uint64_t step;         /* of the last order it took */
+	uint64_t generation;   /* same */
+	uint64_t answers;      /* same: the heartbeat of its node that the order answered */
 	uint64_t sync_since;
 	node_set sync_members; /* as in force in the server */
 	int standby_count;

@@ -70,6 +70,14 @@ static void take_report(struct ctl *c, int node, const struct instance_report *r
 		note_streaming(g, r, c->now_ms);
 }
 
+/* The primary has not taken the order yet that makes its synchronous set certain (fsm.c, has_obeyed). */
+static bool waits_for_sync(const struct ctl *c, const struct group *g, int node)
+{
+	const struct instance_report *r = &g->inst[node].r;
+
+	return g->rec.is_sync && node == g->rec.primary && (r->generation != c->generation || r->answers <= g->sync_beat);
+}
+
 /* An order answers a heartbeat; it is repeated only when it says something that the node has not taken yet, or once a second.
  */
 static void mark_due(struct ctl *c, int node)
@@ -81,7 +89,8 @@ static void mark_due(struct ctl *c, int node)
 
 		if ((g->rec.instances & node_bit(node)) == 0)
 			continue;
-		if (g->inst[node].r.step != g->rec.step || c->now_ms - g->ordered_ms[node] >= ORDER_REPEAT_MS)
+		if (g->inst[node].r.step != g->rec.step || waits_for_sync(c, g, node) ||
+		    c->now_ms - g->ordered_ms[node] >= ORDER_REPEAT_MS)
 			g->due |= node_bit(node);
 	}
 }

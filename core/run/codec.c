@@ -119,6 +119,8 @@ static json_t *report_json(const struct config *c, const struct instance_report 
 	put_u64(o, "lease_epoch", r->lease_epoch);
 	put_u64(o, "detach_epoch", r->detach_epoch);
 	put_u64(o, "step", r->step);
+	put_u64(o, "generation", r->generation);
+	put_u64(o, "answers", r->answers);
 	put_u64(o, "sync_since", r->sync_since);
 	put_set(o, "sync", c, r->sync_members);
 	json_object_set_new(o, "standbys", standbys_json(c, r));
@@ -346,6 +348,8 @@ static void read_report(struct cursor *k, const json_t *o, struct instance_repor
 	r->lease_epoch = get_u64(k, o, "lease_epoch");
 	r->detach_epoch = get_u64(k, o, "detach_epoch");
 	r->step = get_u64(k, o, "step");
+	r->generation = get_u64(k, o, "generation");
+	r->answers = get_u64(k, o, "answers");
 	r->sync_since = get_u64(k, o, "sync_since");
 	r->sync_members = get_set(k, o, "sync");
 	read_standbys(k, json_object_get(o, "standbys"), r);
