@@ -116,7 +116,13 @@ static void vip_reply(struct bench *b, uint32_t flags)
 
 static struct order order_of(struct bench *b, enum order_role role, uint64_t epoch, uint64_t step_no)
 {
-	struct order o = {.group = "main", .generation = 3, .epoch = epoch, .step = step_no, .role = role, .primary = N2, .is_sync = true};
+	struct order o = {.group = "main",
+	                  .generation = 3,
+	                  .epoch = epoch,
+	                  .step = step_no,
+	                  .role = role,
+	                  .primary = N2,
+	                  .is_sync = true};
 
 	o.answers = agent_heartbeat(b->agent)->number;
 	o.answers_incarnation = 42;
@@ -136,8 +142,14 @@ static int setup(void **state)
 	static struct bench b;
 	struct agent_node nodes[NODES] = {{"n1", "10.0.0.1", false}, {"n2", "10.0.0.2", false}, {"n3", "10.0.0.3", false}};
 	struct agent_instance inst = {"main", 5432};
-	struct agent_setup s = {.profile = profile_find("fast"), .self = N1, .node_count = NODES, .nodes = nodes, .instance_count = 1,
-				.instances = &inst, .incarnation = 42, .has_vipd = true};
+	struct agent_setup s = {.profile = profile_find("fast"),
+	                        .self = N1,
+	                        .node_count = NODES,
+	                        .nodes = nodes,
+	                        .instance_count = 1,
+	                        .instances = &inst,
+	                        .incarnation = 42,
+	                        .has_vipd = true};
 	struct voter_set v = {1, 7};
 	struct agent_event e = {.type = AGENT_DBD_UP};
 
@@ -344,15 +356,15 @@ static void a_primary_that_was_replaced_is_stopped_at_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    AGENT_TEST(a_primary_is_promoted_only_with_the_lease),
-	    AGENT_TEST(an_early_promotion_needs_an_active_fence),
-	    AGENT_TEST(the_door_opens_when_promoted_and_leased),
-	    AGENT_TEST(grants_go_back_only_after_the_door_is_closed),
-	    AGENT_TEST(a_running_primary_never_gives_its_grants_back),
-	    AGENT_TEST(orders_of_older_epochs_generations_and_heartbeats_are_dropped),
-	    AGENT_TEST(a_restarted_agent_resumes_the_lease_of_its_running_primary),
-	    AGENT_TEST(an_old_primary_comes_back_by_rewind_then_by_clone),
-	    AGENT_TEST(a_primary_that_was_replaced_is_stopped_at_once),
+	        AGENT_TEST(a_primary_is_promoted_only_with_the_lease),
+	        AGENT_TEST(an_early_promotion_needs_an_active_fence),
+	        AGENT_TEST(the_door_opens_when_promoted_and_leased),
+	        AGENT_TEST(grants_go_back_only_after_the_door_is_closed),
+	        AGENT_TEST(a_running_primary_never_gives_its_grants_back),
+	        AGENT_TEST(orders_of_older_epochs_generations_and_heartbeats_are_dropped),
+	        AGENT_TEST(a_restarted_agent_resumes_the_lease_of_its_running_primary),
+	        AGENT_TEST(an_old_primary_comes_back_by_rewind_then_by_clone),
+	        AGENT_TEST(a_primary_that_was_replaced_is_stopped_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

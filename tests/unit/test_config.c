@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 static const char good[] = "cluster: lab\nnode: n1\naddress: 127.0.0.1\nnodes:\n  - {name: n1, address: 127.0.0.1}\n"
-			   "  - {name: n2, address: 127.0.0.2}\n";
+                           "  - {name: n2, address: 127.0.0.2}\n";
 
 static char path[] = "/tmp/mha-config-XXXXXX";
 
@@ -95,10 +95,13 @@ static void a_missing_file_is_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_short_file_gets_its_defaults),	   cmocka_unit_test(an_unknown_key_is_named),
-	    cmocka_unit_test(a_wrong_type_is_named),		   cmocka_unit_test(two_nodes_with_one_name_are_refused),
-	    cmocka_unit_test(a_node_that_is_not_listed_is_refused), cmocka_unit_test(a_bad_owner_of_an_address_is_named),
-	    cmocka_unit_test(a_missing_file_is_named),
+	        cmocka_unit_test(a_short_file_gets_its_defaults),
+	        cmocka_unit_test(an_unknown_key_is_named),
+	        cmocka_unit_test(a_wrong_type_is_named),
+	        cmocka_unit_test(two_nodes_with_one_name_are_refused),
+	        cmocka_unit_test(a_node_that_is_not_listed_is_refused),
+	        cmocka_unit_test(a_bad_owner_of_an_address_is_named),
+	        cmocka_unit_test(a_missing_file_is_named),
 	};
 	int fd = mkstemp(path), failed;
 

@@ -118,8 +118,17 @@ static void be_replica(struct bench *b, int node, int upstream)
 static int setup(void **state)
 {
 	static struct bench b;
-	struct group_record g = {.name = "main", .engine = "postgresql", .state = STATE_STEADY, .epoch = 1, .step = 5, .primary = N1, .target = NODE_NONE,
-				 .sync_set = 6, .is_sync = true, .instances = 7, .rule = 370};
+	struct group_record g = {.name = "main",
+	                         .engine = "postgresql",
+	                         .state = STATE_STEADY,
+	                         .epoch = 1,
+	                         .step = 5,
+	                         .primary = N1,
+	                         .target = NODE_NONE,
+	                         .sync_set = 6,
+	                         .is_sync = true,
+	                         .instances = 7,
+	                         .rule = 370};
 	int node;
 
 	memset(&b, 0, sizeof b);
@@ -270,7 +279,8 @@ static void a_stale_member_is_never_promoted(void **state)
 	assert_non_null(strstr(record(b)->reason, "nobody is known to hold every acknowledged commit"));
 }
 
-/* The server waits for n2 alone, as told; but until its node has taken an order that left after the last change, an older one may undo that. */
+/* The server waits for n2 alone, as told; but until its node has taken an order that left after the last change, an older one
+ * may undo that. */
 static void sync_set_shrinks_only_when_no_older_order_can_come(void **state)
 {
 	struct bench *b = *state;
@@ -448,22 +458,22 @@ static void a_new_standby_counts_only_when_it_has_everything(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    CTL_TEST(a_healthy_group_is_left_alone),
-	    CTL_TEST(dead_primary_is_fenced_before_promotion),
-	    CTL_TEST(every_member_of_the_set_must_have_detached),
-	    CTL_TEST(the_most_advanced_member_wins),
-	    CTL_TEST(a_silent_primary_that_replicas_still_hear_is_waited_for),
-	    CTL_TEST(a_stale_member_is_never_promoted),
-	    CTL_TEST(sync_set_shrinks_only_when_no_older_order_can_come),
-	    CTL_TEST(switchover_goes_step_by_step_and_answers),
-	    CTL_TEST(switchover_to_an_unfit_node_is_refused_with_the_reason),
-	    CTL_TEST(pause_stops_decisions_until_resume),
-	    CTL_TEST(lost_commit_silences_the_controller),
-	    cmocka_unit_test(the_rule_table_is_well_formed),
-	    cmocka_unit_test(growing_commits_before_it_tells),
-	    cmocka_unit_test(shrinking_tells_before_it_commits),
-	    cmocka_unit_test(degrading_commits_before_the_server_stops_waiting),
-	    cmocka_unit_test(a_new_standby_counts_only_when_it_has_everything),
+	        CTL_TEST(a_healthy_group_is_left_alone),
+	        CTL_TEST(dead_primary_is_fenced_before_promotion),
+	        CTL_TEST(every_member_of_the_set_must_have_detached),
+	        CTL_TEST(the_most_advanced_member_wins),
+	        CTL_TEST(a_silent_primary_that_replicas_still_hear_is_waited_for),
+	        CTL_TEST(a_stale_member_is_never_promoted),
+	        CTL_TEST(sync_set_shrinks_only_when_no_older_order_can_come),
+	        CTL_TEST(switchover_goes_step_by_step_and_answers),
+	        CTL_TEST(switchover_to_an_unfit_node_is_refused_with_the_reason),
+	        CTL_TEST(pause_stops_decisions_until_resume),
+	        CTL_TEST(lost_commit_silences_the_controller),
+	        cmocka_unit_test(the_rule_table_is_well_formed),
+	        cmocka_unit_test(growing_commits_before_it_tells),
+	        cmocka_unit_test(shrinking_tells_before_it_commits),
+	        cmocka_unit_test(degrading_commits_before_the_server_stops_waiting),
+	        cmocka_unit_test(a_new_standby_counts_only_when_it_has_everything),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
