@@ -51,10 +51,10 @@ struct driver {
 	int (*open)(struct driver_ctx *ctx, struct err *e);
 	void (*close)(struct driver_ctx *ctx);
 
-	/* Fill in what can be seen now, at most 800 ms (the guard waits 1 s). A stopped server: position, timeline, is_clean, system_id from its
-	 * files, and process (ABSENT or STOPPED). A running one: is_accepting says whether it answered; role and everything
-	 * else only when it did. Fields that belong to the guard (process of a running server, verb, epochs, sync_since,
-	 * last_error, probe_age_ms) are left alone. */
+	/* Fill in what can be seen now, at most 800 ms (the guard waits 1 s). A stopped server: position, timeline, is_clean,
+	 * system_id from its files, and process (ABSENT or STOPPED). A running one: is_accepting says whether it answered; role
+	 * and everything else only when it did. Fields that belong to the guard (process of a running server, verb, epochs,
+	 * sync_since, last_error, probe_age_ms) are left alone. */
 	void (*probe)(struct driver_ctx *ctx, struct dbd_report *ret);
 
 	/* Make the first primary: initialise an empty or absent directory, or adopt one that holds a cluster. Left stopped and

@@ -31,10 +31,28 @@ int epoch_read(const char *path, struct epochs *ret, struct err *e)
 	return ERR_OK;
 }
 
+static int write_epochs(const char *path, struct epochs v, struct err *e)
+{
+	char text[64];
+
+	snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 "\n", v.seen, v.promoted);
+	return file_write(path, text, strlen(text), e);
+}
+
+int epoch_forget_promotion(const char *path, struct err *e)
+{
+	struct epochs have;
+	int rc = epoch_read(path, &have, e);
+
+	if (rc != ERR_OK || have.promoted == 0)
+		return rc;
+	have.promoted = 0;
+	return write_epochs(path, have, e);
+}
+
 int epoch_raise(const char *path, struct epochs v, struct err *e)
 {
 	struct epochs have;
-	char text[64];
 	int rc;
 
 	rc = epoch_read(path, &have, e);
@@ -46,6 +64,5 @@ int epoch_raise(const char *path, struct epochs v, struct err *e)
 		v.seen = have.seen;
 	if (v.promoted < have.promoted)
 		v.promoted = have.promoted;
-	snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 "\n", v.seen, v.promoted);
-	return file_write(path, text, strlen(text), e);
+	return write_epochs(path, v, e);
 }

@@ -172,6 +172,9 @@ static void on_done(struct guard *g, const struct work_msg *m)
 		l->sync_since = m->sync_since;
 	if (g->verb.type == DBD_PROMOTE && m->rc == ERR_OK && m->promoted_epoch > l->promoted_epoch)
 		l->promoted_epoch = m->promoted_epoch;
+	/* Its data is another server's now: nothing of its own past as a primary is left to undo. */
+	if ((g->verb.type == DBD_REWIND || g->verb.type == DBD_REBUILD) && m->rc == ERR_OK)
+		l->promoted_epoch = 0;
 	/* A promotion that was refused before the server was told leaves the replica a replica. */
 	if (g->verb.type == DBD_PROMOTE && m->rc != ERR_OK && m->is_committed == 0 && !g->verb.was_writable)
 		l->may_write = 0;

@@ -84,6 +84,8 @@ static int run_verb(struct worker *w, const struct work_msg *ask, struct work_ms
 	rc = epoch_raise(w->epoch_path, seen, e);
 	if (rc == ERR_OK)
 		rc = v->run(&w->ctx, order, e);
+	if (rc == ERR_OK && (order->type == DBD_REWIND || order->type == DBD_REBUILD))
+		return epoch_forget_promotion(w->epoch_path, e);
 	if (rc != ERR_OK || order->type != DBD_PROMOTE)
 		return rc;
 	seen.promoted = order->epoch;

@@ -73,7 +73,8 @@ struct dbd_report {
 	uint64_t position;       /* primary: written; replica: max(received, replayed); stopped: from the control file */
 	uint64_t sync_since;     /* primary: position at which the present sync_members took effect in the server */
 	uint64_t epoch;          /* highest epoch seen, from disk */
-	uint64_t promoted_epoch; /* epoch of the last completed promotion here, from disk; 0: never */
+	uint64_t promoted_epoch; /* epoch of the last completed promotion here, from disk; 0: never, or undone by REWIND or
+	                            REBUILD */
 	char system_id[DBD_NAME_SIZE];
 	char upstream[DBD_NAME_SIZE];                        /* node it is set to receive from; "": nobody */
 	char sync_members[DBD_MAX_STANDBYS * DBD_NAME_SIZE]; /* comma separated, as in force in the server */

@@ -464,7 +464,7 @@ def test_an_old_primary_rejoins_by_rewind_after_divergent_writes(user, node, too
     p.epoch = 2
     m = p.do(REWIND, system_id=n.system_id(), **n.peer())
     took("rewind of a small database", m.took_ms)
-    assert m.report.process == STOPPED
+    assert m.report.process == STOPPED and m.report.promoted_epoch == 0 and m.report.epoch == 2
     p.follow(n)
     p.wait(lambda r: r.is_receiving and r.role == REPLICA)
     wait_holds(user, p, user.holds(n))

@@ -65,6 +65,18 @@ static void neither_number_is_ever_lowered(void **state)
 	assert_int_equal(v.promoted, 6);
 }
 
+static void an_undone_promotion_is_forgotten_and_the_seen_epoch_is_not(void **state)
+{
+	struct epochs v;
+
+	(void)state;
+	assert_int_equal(epoch_raise(path, (struct epochs){9, 9}, NULL), ERR_OK);
+	assert_int_equal(epoch_forget_promotion(path, NULL), ERR_OK);
+	assert_int_equal(epoch_read(path, &v, NULL), ERR_OK);
+	assert_int_equal(v.seen, 9);
+	assert_int_equal(v.promoted, 0);
+}
+
 static void a_damaged_file_is_an_error_and_not_zero(void **state)
 {
 	struct epochs v = {1, 1};
@@ -90,6 +102,7 @@ int main(void)
 	        cmocka_unit_test(a_missing_file_is_zero),
 	        cmocka_unit_test(what_was_raised_is_read_back),
 	        cmocka_unit_test(neither_number_is_ever_lowered),
+	        cmocka_unit_test(an_undone_promotion_is_forgotten_and_the_seen_epoch_is_not),
 	        cmocka_unit_test(a_damaged_file_is_an_error_and_not_zero),
 	        cmocka_unit_test(an_epoch_that_cannot_be_stored_is_an_error),
 	};
