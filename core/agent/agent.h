@@ -1,6 +1,6 @@
-/* This node's side, pure like the controller: time and events in, effects out. It votes on leases, holds leases for the roles this node was
- * given, drives its instances to what was ordered, and says in each heartbeat what it sees. The run layer carries messages and owns the sockets;
- * the simulator runs the same code. */
+/* This node's side, pure like the controller: time and events in, effects out. It votes on leases, holds leases for the roles
+ * this node was given, drives its instances to what was ordered, and says in each heartbeat what it sees. The run layer carries
+ * messages and owns the sockets; the simulator runs the same code. */
 #ifndef AGENT_AGENT_H
 #define AGENT_AGENT_H
 
@@ -15,7 +15,7 @@ struct agent;
 
 struct agent_node {
 	char name[NAME_SIZE];
-	char host[64];    /* numeric address */
+	char host[64]; /* numeric address */
 	bool is_arbiter;
 };
 
@@ -31,8 +31,8 @@ struct agent_setup {
 	const struct agent_node *nodes; /* copied */
 	int instance_count;
 	const struct agent_instance *instances; /* copied */
-	uint64_t incarnation; /* random */
-	bool has_vipd;        /* VIP support is on */
+	uint64_t incarnation;                   /* random */
+	bool has_vipd;                          /* VIP support is on */
 };
 
 struct agent *agent_new(const struct agent_setup *s, int64_t now_ms);
@@ -40,19 +40,20 @@ void agent_free(struct agent *a);
 
 enum agent_event_type {
 	AGENT_TICK,
-	AGENT_HEARTBEAT,   /* from any node, this one included (the run layer delivers it) */
+	AGENT_HEARTBEAT, /* from any node, this one included (the run layer delivers it) */
 	AGENT_LEASE_REPLY,
-	AGENT_RELEASE,     /* another node gives up a lease: this voter forgets its grant */
+	AGENT_RELEASE, /* another node gives up a lease: this voter forgets its grant */
 	AGENT_ORDER,
-	AGENT_DBD,         /* a reply or report of the instance's mha-dbd */
-	AGENT_DBD_UP,      /* connected (it may have been restarted) */
+	AGENT_DBD,    /* a reply or report of the instance's mha-dbd */
+	AGENT_DBD_UP, /* connected (it may have been restarted) */
 	AGENT_DBD_DOWN,
-	AGENT_VIPD_UP,     /* the run layer asks it for its status at once and delivers that as AGENT_VIP_REPLY */
+	AGENT_VIPD_UP, /* the run layer asks it for its status at once and delivers that as AGENT_VIP_REPLY */
 	AGENT_VIPD_DOWN,
 	AGENT_VIP_REPLY,
-	AGENT_GENERATION,  /* this node's controller won a generation: hold the controller lease; 0: it is no controller any more. The grants are
-			      not released here: only the run layer knows when the store serves no more reads under them. */
-	AGENT_STOP         /* orderly stop of this node: stop servers, release leases; agent_is_stopped() tells when */
+	AGENT_GENERATION, /* this node's controller won a generation: hold the controller lease; 0: it is no controller any
+	                     more. The grants are not released here: only the run layer knows when the store serves no more
+	                     reads under them. */
+	AGENT_STOP        /* orderly stop of this node: stop servers, release leases; agent_is_stopped() tells when */
 };
 
 struct agent_event {
@@ -61,10 +62,22 @@ struct agent_event {
 	union {
 		const struct heartbeat *heartbeat;
 		const struct lease_reply *reply;
-		struct { char resource[LEASE_RESOURCE_SIZE]; uint64_t value; } release;
+		struct {
+			char resource[LEASE_RESOURCE_SIZE];
+			uint64_t value;
+		} release;
 		const struct order *order;
-		struct { int instance; const struct dbd_msg *msg; } dbd;
-		struct { uint32_t seq; int rc; uint32_t flags; const char *owner; uint64_t epoch; } vip; /* flags: enum vip_msg_flags */
+		struct {
+			int instance;
+			const struct dbd_msg *msg;
+		} dbd;
+		struct {
+			uint32_t seq;
+			int rc;
+			uint32_t flags;
+			const char *owner;
+			uint64_t epoch;
+		} vip; /* flags: enum vip_msg_flags */
 		uint64_t generation;
 	} u;
 };
@@ -76,19 +89,19 @@ enum agent_action_type {
 	AGENT_SEND_DBD,       /* dbd_msg to instance `index` (version and type filled) */
 	AGENT_SEND_VIP_LEASE, /* owner, epoch, deadline_ms, addresses, ports */
 	AGENT_SEND_VIP_RELEASE,
-	AGENT_STORE_LEASE,    /* controller lease: value = generation, deadline_ms */
-	AGENT_KILL_VIPD,      /* it does not answer: the parent will start a new one */
-	AGENT_KILL_DBD,       /* same for the guard of instance `index` */
-	AGENT_LOG             /* text about group, for the log */
+	AGENT_STORE_LEASE, /* controller lease: value = generation, deadline_ms */
+	AGENT_KILL_VIPD,   /* it does not answer: the parent will start a new one */
+	AGENT_KILL_DBD,    /* same for the guard of instance `index` */
+	AGENT_LOG          /* text about group, for the log */
 };
 
 struct agent_action {
 	enum agent_action_type type;
-	int node;     /* SEND_REPLY */
-	int index;    /* SEND_DBD, KILL_DBD */
+	int node;  /* SEND_REPLY */
+	int index; /* SEND_DBD, KILL_DBD */
 	uint64_t value;
-	int64_t deadline_ms; /* CLOCK_BOOTTIME, valid until: the receiver gets exactly this deadline */
-	uint32_t seq;        /* VIP requests: answered by AGENT_VIP_REPLY */
+	int64_t deadline_ms;                /* CLOCK_BOOTTIME, valid until: the receiver gets exactly this deadline */
+	uint32_t seq;                       /* VIP requests: answered by AGENT_VIP_REPLY */
 	char resource[LEASE_RESOURCE_SIZE]; /* or VIP owner */
 	union {
 		struct lease_reply reply;
