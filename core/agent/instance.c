@@ -248,6 +248,15 @@ static bool needs_rewind(const struct instance *in)
 	return !(in->report.process == DBD_PROC_RUNNING && in->report.is_receiving);
 }
 
+/* What proves one history once proves it until the next promotion: a replica whose primary has just stopped for a switchover must not be
+ * rewound because its agent does not remember. */
+static void note_one_history(struct instance *in, const char *upstream)
+{
+	if (in->report.process == DBD_PROC_RUNNING && in->report.role == DBD_ROLE_REPLICA && in->report.is_receiving &&
+	    upstream[0] != '\0' && strcmp(in->report.upstream, upstream) == 0 && in->report.promoted_epoch < in->order.epoch)
+		in->rejoined_epoch = in->report.promoted_epoch;
+}
+
 /* The controller has just seen the primary up: only then is a rewind or a clone of use. */
 static bool may_rejoin(const struct agent *a, const struct instance *in)
 {
@@ -290,6 +299,7 @@ static void drive_replica(struct agent *a, struct instance *in, struct agent_upd
 		rejoin(a, in, REJOIN_REBUILD, u);
 		return;
 	}
+	note_one_history(in, upstream);
 	if (in->rejoin != REJOIN_FOLLOW || needs_rewind(in)) {
 		rejoin(a, in, in->rejoin == REJOIN_REBUILD ? REJOIN_REBUILD : REJOIN_REWIND, u);
 		return;
