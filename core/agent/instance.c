@@ -230,8 +230,12 @@ static void drive_primary(struct agent *a, struct instance *in, struct agent_upd
 		stop_server(a, in, DBD_STOP_IMMEDIATE, u);
 		return;
 	}
-	if (!in->order.is_bring_up)
+	if (!in->order.is_bring_up) {
+		/* Half brought up under an order that is over, neither ended nor a primary: it ends, and the controller decides anew. */
+		if (in->report.process == DBD_PROC_RUNNING && in->report.role == DBD_ROLE_REPLICA)
+			stop_server(a, in, DBD_STOP_FAST, u);
 		return;
+	}
 	if (in->order.is_create && in->created_epoch != in->order.epoch && !instance_is_running(in))
 		send_verb(a, in, DBD_CREATE, u);
 	else if (in->report.process != DBD_PROC_ABSENT)
