@@ -9,9 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PROG       "mha-vipd"
-#define EXIT_WRONG 1
-#define EXIT_USAGE 2
+#define PROG               "mha-vipd"
+#define EXIT_WRONG         1
+#define EXIT_CONFIGURATION 78 /* the supervisor does not start us again */
+#define EXIT_USAGE         2
 
 enum option_code { OPT_CONFIG = 1, OPT_ALLOW, OPT_TABLE, OPT_UNLOAD, OPT_HELP };
 
@@ -67,19 +68,29 @@ static int check_table(const char *name, struct err *e)
 	return ERR_OK;
 }
 
-static void warn_unlisted(const struct config *c, const char *allow_path)
+/* What node.yaml wants and vip.allow does not list would be refused in the middle of a failover: better now. */
+static int check_listed(const struct config *c, const char *allow_path, struct err *e)
 {
 	struct allow allow;
-	struct err e = ERR_INIT;
 	struct in_addr addr;
 	unsigned i;
+	int rc = allow_load(allow_path, &allow, e);
 
-	if (allow_load(allow_path, &allow, &e) != ERR_OK)
-		return; /* daemon_start says it */
+	if (rc != ERR_OK)
+		return rc;
 	for (i = 0; i < c->vips_count; i++)
 		if (inet_pton(AF_INET, c->vips[i].address, &addr) != 1 || allow_find_vip(&allow, addr) < 0)
-			log_warn("vipd", "%s of node.yaml is not listed in %s: requests for it will be refused",
-			         c->vips[i].address, allow_path);
+			return err_set(e, ERR_INVAL,
+			               "vips: address %s of node.yaml is not listed in %s: add \"vip %s/32 dev INTERFACE\" "
+			               "there, or "
+			               "take it out of node.yaml",
+			               c->vips[i].address, allow_path, c->vips[i].address);
+	for (i = 0; i < c->instances_count; i++)
+		if (allow_find_port(&allow, c->instances[i].port) < 0)
+			return err_set(e, ERR_INVAL,
+			               "instances: port %u of group \"%s\" is not listed in %s: add \"port %u\" there",
+			               c->instances[i].port, c->instances[i].group, allow_path, c->instances[i].port);
+	return ERR_OK;
 }
 
 static int serve(const struct arguments *a, const struct config *c, struct err *e)
@@ -89,7 +100,6 @@ static int serve(const struct arguments *a, const struct config *c, struct err *
 	int rc;
 
 	o.socket_path = config_path_vipd(c, path);
-	warn_unlisted(c, o.allow_path);
 	rc = daemon_start(&o, e);
 	if (rc != ERR_OK)
 		return rc;
@@ -103,6 +113,7 @@ int main(int argc, char **argv)
 	struct arguments a = {.table = RULESET_DEFAULT_NAME};
 	struct config *c = NULL;
 	struct err e = ERR_INIT;
+	bool is_configuration = false;
 	int rc;
 
 	if (parse_arguments(argc, argv, &a) != 0 || a.is_help) {
@@ -117,10 +128,15 @@ int main(int argc, char **argv)
 		rc = config_load(a.config, &c, &e);
 	if (rc == ERR_OK && !a.is_unload) {
 		log_init(PROG, c->node);
-		rc = serve(&a, c, &e);
+		rc = check_listed(c, a.allow != NULL ? a.allow : c->vip_allow, &e);
+		is_configuration = rc != ERR_OK;
 	}
+	if (rc == ERR_OK && !a.is_unload)
+		rc = serve(&a, c, &e);
 	if (rc != ERR_OK)
 		log_error("vipd", "%s", e.text);
 	config_free(c);
+	if (is_configuration)
+		return EXIT_CONFIGURATION;
 	return rc == ERR_OK ? 0 : EXIT_WRONG;
 }

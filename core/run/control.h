@@ -87,9 +87,10 @@ struct control {
 	char leader_address[64];
 	bool is_leader; /* of Raft, by the last notification */
 	uint64_t leader_change;
-	int64_t retry_ms;  /* no attempt to win before */
-	int64_t sign_ms;   /* when the store last got a sign of life */
-	int64_t quorum_ms; /* last commit or generation that succeeded */
+	int64_t retry_ms;        /* no attempt to win before */
+	struct win_job *winning; /* the attempt whose answer counts, while LEADERSHIP_WINNING */
+	int64_t sign_ms;         /* when the store last got a sign of life */
+	int64_t quorum_ms;       /* last commit or generation that succeeded */
 
 	struct membership *membership;
 	int leader_vip_count;
@@ -104,6 +105,11 @@ struct control {
 	bool is_stopping;
 	int64_t stop_ms;
 	int exit_code;
+	int64_t start_ms;
+	bool is_alone_said;
+	node_set refused_by;      /* peers that refuse us, or that we refuse as members of another cluster */
+	int64_t refused_ms;       /* since when there is one */
+	node_set members_met;     /* peers whose hello named our cluster's uuid */
 	bool has_accepted_member; /* a member of the cluster has linked with us */
 };
 
@@ -120,6 +126,13 @@ void effects_send(struct control *c, int node, char *json); /* json is taken */
 void effects_frame(struct control *c, const char *peer, const char *json, size_t len);
 void effects_leader_vips(struct control *c, uint64_t generation, int64_t deadline_ms);
 void effects_fresh_heartbeat(struct control *c); /* of a node that is not a member yet */
+
+/* peers.c: handlers of the links */
+bool peers_hello(void *arg, const char *peer, const char *json, char *reason, size_t size);
+void peers_up(void *arg, const char *peer);
+void peers_down(void *arg, const char *peer, const char *reason);
+void peers_refused(void *arg, const char *peer, const char *reason);
+bool peers_is_outcast(const struct control *c, int64_t now_ms);
 
 /* leadership.c */
 void leadership_notified(struct control *c, const char *payload);

@@ -17,6 +17,7 @@
 
 #define EXIT_CONFIG     78
 #define HOUSEKEEPING_MS 100
+#define ALONE_MS        10000
 #define STOP_LIMIT_MS   8000
 
 static bool is_same_machine_vip(const struct config *c)
@@ -174,61 +175,7 @@ bool control_load_member(struct control *c, struct err *e)
 	return c->member.is_member;
 }
 
-/* --- links --- */
-
-static bool hello_came(void *arg, const char *peer, const char *json, char *reason, size_t size)
-{
-	struct control *c = arg;
-	json_t *o = json_loads(json, 0, NULL);
-	const char *cluster = json_string_value(json_object_get(o, "cluster"));
-	const char *uuid = json_string_value(json_object_get(o, "uuid"));
-	const char *address = json_string_value(json_object_get(o, "address"));
-	const struct config_node *n = config_find_node(c->config, peer);
-
-	reason[0] = '\0';
-	if (cluster == NULL || uuid == NULL || address == NULL || n == NULL)
-		snprintf(reason, size, "node \"%s\" did not say who it is", peer);
-	else if (strcmp(cluster, c->config->cluster) != 0)
-		snprintf(reason, size,
-		         "node \"%s\" belongs to cluster \"%s\", this is \"%s\": correct `cluster` or `nodes` in its node.yaml",
-		         peer, cluster, c->config->cluster);
-	else if (strcmp(address, n->address) != 0)
-		snprintf(reason, size,
-		         "two hosts are named \"%s\": it is listed at %s, another one says so at %s; give each host a name of "
-		         "its own",
-		         peer, n->address, address);
-	else if (uuid[0] != '\0' && c->member.is_member && strcmp(uuid, c->member.uuid) != 0)
-		snprintf(reason, size,
-		         "node \"%s\" is a member of another cluster (uuid %s, this is %s): empty its state directory before "
-		         "it joins",
-		         peer, uuid, c->member.uuid);
-	else if (uuid[0] != '\0')
-		c->has_accepted_member = true;
-	json_decref(o);
-	return reason[0] == '\0';
-}
-
-static void link_came_up(void *arg, const char *peer)
-{
-	(void)arg;
-	log_info("peer", "linked with %s", peer);
-}
-
-static void link_went_down(void *arg, const char *peer, const char *reason)
-{
-	(void)arg;
-	log_info("peer", "link with %s is down: %s", peer, reason);
-}
-
-static void link_was_refused(void *arg, const char *peer, const char *reason)
-{
-	struct control *c = arg;
-
-	log_error("peer", "%s refuses this node: %s", peer, reason);
-	/* Nobody of the cluster has taken this node in: it is set up wrongly, and waiting does not help. */
-	if (!c->has_accepted_member && !c->is_leader)
-		control_exit(c, EXIT_CONFIG);
-}
+/* --- what arrives --- */
 
 static void frame_came(void *arg, const char *peer, const char *json, size_t len)
 {
@@ -368,6 +315,21 @@ static void store_notified(void *arg, const char *channel, const char *payload)
 
 static uint64_t saved_voters;
 
+/* A fresh node that nobody links with waits for ever; the administrator should not have to guess why. */
+static void say_alone(struct control *c, int64_t now)
+{
+	unsigned i;
+
+	if (c->is_alone_said || c->config->nodes_count < 2 || now - c->start_ms < ALONE_MS)
+		return;
+	c->is_alone_said = true;
+	for (i = 0; i < c->config->nodes_count; i++)
+		if (link_is_up(c->hub, c->config->nodes[i].name))
+			return;
+	log_warn("node", "no other node has linked with this one: are they up, and do their `nodes` list %s at %s?",
+	         c->config->node, c->config->address);
+}
+
 static void work_time(struct control *c)
 {
 	struct agent_event ae = {.type = AGENT_TICK, .now_ms = clock_now_ms()};
@@ -376,10 +338,13 @@ static void work_time(struct control *c)
 	if (!c->member.is_member) {
 		if (!control_load_member(c, NULL))
 			effects_fresh_heartbeat(c);
+		say_alone(c, ae.now_ms);
 	} else {
 		effects_agent(c, &ae);
 		save_voters(c, &saved_voters);
 	}
+	if (peers_is_outcast(c, ae.now_ms))
+		control_exit(c, EXIT_CONFIG);
 	effects_controller(c, &ce);
 	leadership_tick(c);
 	membership_tick(c->membership);
@@ -434,7 +399,7 @@ static void stop_asked(uv_signal_t *s, int signum)
 
 static int start(struct control *c, struct err *e)
 {
-	struct link_handlers lh = {c, frame_came, link_came_up, link_went_down, link_was_refused, hello_came, api_request};
+	struct link_handlers lh = {c, frame_came, peers_up, peers_down, peers_refused, peers_hello, api_request};
 	struct store_handlers sh = {c, store_connected, store_disconnected, store_notified};
 	int rc;
 
@@ -481,6 +446,7 @@ int control_main(const struct config *config)
 	c->loop = uv_default_loop();
 	c->self = codec_node(config, config->node);
 	c->self_tail = &c->self_head;
+	c->start_ms = clock_now_ms();
 	if (start(c, &e) != ERR_OK) {
 		log_error("node", "%s", e.text);
 		return 1;

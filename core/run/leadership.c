@@ -59,13 +59,22 @@ static void become_controller(struct control *c, const char *json, uint64_t gene
 	effects_controller(c, &tick);
 }
 
+/* One attempt. A later one supersedes it: its generation is then out of date before its answer comes. */
+struct win_job {
+	struct control *c;
+};
+
 static void won(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate, const char *message)
 {
-	struct control *c = arg;
+	struct win_job *job = arg;
+	struct control *c = job->c;
+	bool is_current = c->winning == job && c->leadership == LEADERSHIP_WINNING;
 	json_t *o;
 
-	if (c->leadership != LEADERSHIP_WINNING)
+	free(job);
+	if (!is_current)
 		return;
+	c->winning = NULL;
 	c->leadership = LEADERSHIP_NONE;
 	if (outcome != STORE_DONE || res == NULL || PQntuples(res) != 1) {
 		/* Unknown is harmless here: the next attempt takes the next generation. */
@@ -84,14 +93,17 @@ static void won(void *arg, enum store_outcome outcome, const PGresult *res, cons
 /* The generation and everything a controller starts from come from one transaction: nothing can have changed in between. */
 static void try_to_win(struct control *c)
 {
+	struct win_job *job = mem_alloc(sizeof *job);
 	struct buf b = {0};
 
+	job->c = c;
+	c->winning = job;
 	c->leadership = LEADERSHIP_WINNING;
 	buf_puts(&b, "UPDATE controller SET generation = generation + 1, node = ");
 	persist_quote(&b, c->config->node);
 	buf_printf(&b, ", since = %" PRId64 ";", clock_wall_ms());
 	buf_puts(&b, persist_load_sql());
-	store_session_query(c->store, b.data, WIN_MS, won, c);
+	store_session_query(c->store, b.data, WIN_MS, won, job);
 	buf_done(&b);
 }
 

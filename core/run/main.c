@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define EX_FAILED   1
@@ -106,6 +107,26 @@ static bool find_bin_dir(char *buf, size_t size)
 	return true;
 }
 
+/* Said before anything is started or changed: a server that is not installed would be missed in the middle of a failover. */
+static int check_servers(const struct config *c, struct err *e)
+{
+	struct stat st;
+	unsigned i;
+
+	for (i = 0; i < c->instances_count; i++) {
+		const struct config_instance *inst = &c->instances[i];
+
+		if (strcmp(inst->engine, "fake") == 0)
+			continue;
+		if (stat(inst->bin_dir, &st) != 0 || !S_ISDIR(st.st_mode))
+			return err_set(e, ERR_NOTFOUND,
+			               "instances: bin_dir \"%s\" of group \"%s\" is no directory: install %s or say where its "
+			               "programs are",
+			               inst->bin_dir, inst->group, inst->engine);
+	}
+	return ERR_OK;
+}
+
 static int run_parent(const struct config *c, const struct options *o)
 {
 	static struct supervisor s;
@@ -122,7 +143,7 @@ static int run_parent(const struct config *c, const struct options *o)
 		log_error("node", "configuration \"%s\" has gone", o->config_path);
 		return SUPERVISE_EX_CONFIG;
 	}
-	if (supervise_make_dirs(c, &e) != ERR_OK) {
+	if (check_servers(c, &e) != ERR_OK || supervise_make_dirs(c, &e) != ERR_OK) {
 		log_error("node", "%s", e.text);
 		return SUPERVISE_EX_CONFIG;
 	}

@@ -108,11 +108,11 @@ static void change_done(void *arg, enum store_outcome outcome, const PGresult *r
 	m->changed_ms = clock_now_ms();
 	if (!m->is_active)
 		return;
-	if (outcome != STORE_DONE) {
+	if (outcome != STORE_DONE)
 		log_warn("membership", "the change was not committed: %s %s", sqlstate, message);
-		return;
-	}
-	leadership_lost(m->c, "the members have changed: everything is read again");
+	/* Also after a failure: it may have been applied, or another generation rules. */
+	leadership_lost(m->c, outcome == STORE_DONE ? "the members have changed: everything is read again"
+	                                            : "a change of the members failed: everything is read again");
 }
 
 /* Node row, voter set and event in one transaction of this generation. */
@@ -143,22 +143,45 @@ static void record_node(struct membership *m)
 	buf_done(&b);
 }
 
+static bool is_voter(const PGresult *res, const char *raft_id)
+{
+	int row;
+
+	for (row = 0; row < PQntuples(res); row++)
+		if (strcmp(PQgetvalue(res, row, 0), raft_id) == 0)
+			return strcmp(PQgetvalue(res, row, 2), "voter") == 0;
+	return false;
+}
+
+/* An earlier attempt may have got as far as the assignment: what Raft says counts. */
+static void members_listed(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate,
+                           const char *message)
+{
+	struct membership *m = arg;
+
+	(void)sqlstate;
+	if (m->is_active && outcome == STORE_DONE && is_voter(res, m->c->last[m->changing].extra.raft_id)) {
+		record_node(m);
+		return;
+	}
+	if (m->is_active)
+		log_warn("membership", "node %s is not a voter yet: %s", m->c->config->nodes[m->changing].name, message);
+	m->is_busy = false;
+}
+
 static void assigned(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate, const char *message)
 {
 	struct membership *m = arg;
 
 	(void)res;
-	if (!m->is_active) {
+	if (m->is_active && outcome != STORE_DONE) {
+		log_debug("membership", "assign: %s %s", sqlstate, message);
+		store_session_query(m->c->store, "SHOW mha.members", CHANGE_MS, members_listed, m);
+	} else if (m->is_active) {
+		record_node(m);
+	} else {
 		m->is_busy = false;
-		return;
 	}
-	if (outcome != STORE_DONE) {
-		log_warn("membership", "node %s is not a voter yet: %s %s", m->c->config->nodes[m->changing].name, sqlstate,
-		         message);
-		m->is_busy = false;
-		return;
-	}
-	record_node(m);
 }
 
 static void added(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate, const char *message)
