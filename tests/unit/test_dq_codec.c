@@ -50,7 +50,10 @@ static void leader_request_is_a_header_and_a_zero(void **state)
 
 	(void)state;
 	dq_encode_numbers(&b, DQ_REQ_LEADER, (uint64_t[]){0}, 1);
-	assert_bytes(&b, "\1\0\0\0\0\0\0\0" "\0\0\0\0\0\0\0\0", 16);
+	assert_bytes(&b,
+	             "\1\0\0\0\0\0\0\0"
+	             "\0\0\0\0\0\0\0\0",
+	             16);
 	buf_done(&b);
 }
 
@@ -60,10 +63,18 @@ static void texts_are_ended_and_padded_to_words(void **state)
 
 	(void)state;
 	dq_encode_add(&b, 0x0102, "1234567"); /* with its NUL exactly one word */
-	assert_bytes(&b, "\2\0\0\0\14\0\0\0" "\2\1\0\0\0\0\0\0" "1234567", 24);
+	assert_bytes(&b,
+	             "\2\0\0\0\14\0\0\0"
+	             "\2\1\0\0\0\0\0\0"
+	             "1234567",
+	             24);
 	buf_clear(&b);
 	dq_encode_add(&b, 0x0102, "12345678");
-	assert_bytes(&b, "\3\0\0\0\14\0\0\0" "\2\1\0\0\0\0\0\0" "12345678\0\0\0\0\0\0\0", 32);
+	assert_bytes(&b,
+	             "\3\0\0\0\14\0\0\0"
+	             "\2\1\0\0\0\0\0\0"
+	             "12345678\0\0\0\0\0\0\0",
+	             32);
 	buf_done(&b);
 }
 
@@ -73,7 +84,12 @@ static void statement_without_parameters_ends_in_a_zero_word(void **state)
 
 	(void)state;
 	assert_int_equal(dq_encode_sql(&b, DQ_REQ_EXEC_SQL, "BEGIN", NULL, 0, NULL), 0);
-	assert_bytes(&b, "\3\0\0\0\10\0\0\0" "\0\0\0\0\0\0\0\0" "BEGIN\0\0\0" "\0\0\0\0\0\0\0\0", 32);
+	assert_bytes(&b,
+	             "\3\0\0\0\10\0\0\0"
+	             "\0\0\0\0\0\0\0\0"
+	             "BEGIN\0\0\0"
+	             "\0\0\0\0\0\0\0\0",
+	             32);
 	buf_done(&b);
 }
 
@@ -89,11 +105,17 @@ static void parameters_are_types_and_then_values(void **state)
 	params[4].u.f = 1.0;
 	assert_int_equal(dq_encode_sql(&b, DQ_REQ_QUERY_SQL, "x", params, 5, NULL), 0);
 	assert_bytes(&b,
-		     "\11\0\0\0\11\0\0\0" "\0\0\0\0\0\0\0\0" "x\0\0\0\0\0\0\0"
-		     "\5\1\3\5\4\2\0\0"
-		     "\xfe\xff\xff\xff\xff\xff\xff\xff" "ab\0\0\0\0\0\0" "\0\0\0\0\0\0\0\0"
-		     "\2\0\0\0\0\0\0\0" "\0\1\0\0\0\0\0\0" "\0\0\0\0\0\0\xf0\x3f",
-		     80);
+	             "\11\0\0\0\11\0\0\0"
+	             "\0\0\0\0\0\0\0\0"
+	             "x\0\0\0\0\0\0\0"
+	             "\5\1\3\5\4\2\0\0"
+	             "\xfe\xff\xff\xff\xff\xff\xff\xff"
+	             "ab\0\0\0\0\0\0"
+	             "\0\0\0\0\0\0\0\0"
+	             "\2\0\0\0\0\0\0\0"
+	             "\0\1\0\0\0\0\0\0"
+	             "\0\0\0\0\0\0\xf0\x3f",
+	             80);
 	buf_done(&b);
 }
 
@@ -339,22 +361,22 @@ static void mutated_messages_are_read_within_their_bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(handshake_is_version_one),
-		cmocka_unit_test(leader_request_is_a_header_and_a_zero),
-		cmocka_unit_test(texts_are_ended_and_padded_to_words),
-		cmocka_unit_test(statement_without_parameters_ends_in_a_zero_word),
-		cmocka_unit_test(parameters_are_types_and_then_values),
-		cmocka_unit_test(more_than_255_parameters_are_counted_in_four_bytes),
-		cmocka_unit_test(text_with_a_nul_is_refused),
-		cmocka_unit_test(sizes_that_would_overflow_are_refused),
-		cmocka_unit_test(header_gives_the_body_in_bytes),
-		cmocka_unit_test(rows_come_back_as_they_were),
-		cmocka_unit_test(table_is_reused_by_the_next_message),
-		cmocka_unit_test(members_come_as_rows),
-		cmocka_unit_test(unknown_type_is_refused),
-		cmocka_unit_test(huge_counts_are_refused_without_allocating),
-		cmocka_unit_test(every_cut_of_a_message_is_refused),
-		cmocka_unit_test(mutated_messages_are_read_within_their_bounds),
+	        cmocka_unit_test(handshake_is_version_one),
+	        cmocka_unit_test(leader_request_is_a_header_and_a_zero),
+	        cmocka_unit_test(texts_are_ended_and_padded_to_words),
+	        cmocka_unit_test(statement_without_parameters_ends_in_a_zero_word),
+	        cmocka_unit_test(parameters_are_types_and_then_values),
+	        cmocka_unit_test(more_than_255_parameters_are_counted_in_four_bytes),
+	        cmocka_unit_test(text_with_a_nul_is_refused),
+	        cmocka_unit_test(sizes_that_would_overflow_are_refused),
+	        cmocka_unit_test(header_gives_the_body_in_bytes),
+	        cmocka_unit_test(rows_come_back_as_they_were),
+	        cmocka_unit_test(table_is_reused_by_the_next_message),
+	        cmocka_unit_test(members_come_as_rows),
+	        cmocka_unit_test(unknown_type_is_refused),
+	        cmocka_unit_test(huge_counts_are_refused_without_allocating),
+	        cmocka_unit_test(every_cut_of_a_message_is_refused),
+	        cmocka_unit_test(mutated_messages_are_read_within_their_bounds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#define L 1500
+#define L    1500
 #define SAFE (L * 98 / 100 - 1) /* what is left of L for the holder */
-#define RES "group:main"
+#define RES  "group:main"
 
 static const struct voter_set three = {7, 0x7};
 
@@ -238,7 +238,8 @@ static void lease_counts_from_the_sending_and_ends_two_percent_early(void **stat
 	assert_false(lease_is_valid(&h, 1000 + SAFE));
 }
 
-/* The header's argument in numbers, for each profile: slowest holder, fastest voter, and a voter whose clock was just about to show the next ms. */
+/* The header's argument in numbers, for each profile: slowest holder, fastest voter, and a voter whose clock was just about to
+ * show the next ms. */
 static void holder_ends_before_the_voter_whatever_the_clocks_do(void **state)
 {
 	static const int64_t terms[] = {800, 1500, 4000};
@@ -413,7 +414,8 @@ static void grants_from_before_a_drop_do_not_count_after_it(void **state)
 	assert_false(lease_is_valid(&h, 1001));
 }
 
-/* Two candidates and three voters, all clocks true: the second is let in by nobody who could still be counted on by the first. */
+/* Two candidates and three voters, all clocks true: the second is let in by nobody who could still be counted on by the first.
+ */
 static void second_holder_gets_a_majority_only_after_the_first_has_ended(void **state)
 {
 	struct lease_voter voters[3];
@@ -444,37 +446,37 @@ static void second_holder_gets_a_majority_only_after_the_first_has_ended(void **
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(voter_grants_the_first_who_asks),
-		cmocka_unit_test(voter_renews_the_same_value),
-		cmocka_unit_test(voter_is_busy_until_the_other_grant_has_lapsed),
-		cmocka_unit_test(voter_stops_renewing_once_a_higher_value_was_asked_for),
-		cmocka_unit_test(voter_never_goes_back_to_a_lower_value),
-		cmocka_unit_test(voter_that_has_just_started_grants_nothing_for_one_term),
-		cmocka_unit_test(voter_refuses_a_request_under_an_older_voter_set),
-		cmocka_unit_test(request_under_an_older_set_does_not_disturb_the_holder),
-		cmocka_unit_test(voter_takes_only_a_newer_set),
-		cmocka_unit_test(release_lets_the_next_one_in_at_once),
-		cmocka_unit_test(release_of_another_value_changes_nothing),
-		cmocka_unit_test(resources_do_not_disturb_each_other),
-		cmocka_unit_test(voter_with_a_full_table_refuses_new_resources_and_keeps_the_old),
-		cmocka_unit_test(over_long_resource_name_is_refused_and_not_cut_into_anothers),
-		cmocka_unit_test(holder_is_valid_when_a_majority_has_granted),
-		cmocka_unit_test(lease_counts_from_the_sending_and_ends_two_percent_early),
-		cmocka_unit_test(holder_ends_before_the_voter_whatever_the_clocks_do),
-		cmocka_unit_test(one_voter_answering_twice_is_no_majority),
-		cmocka_unit_test(half_of_an_even_set_is_no_majority),
-		cmocka_unit_test(answers_to_different_rounds_are_not_added_up),
-		cmocka_unit_test(late_answers_to_an_old_round_never_shorten_the_lease),
-		cmocka_unit_test(answer_to_a_round_that_left_the_ring_is_ignored),
-		cmocka_unit_test(answer_for_another_value_is_ignored),
-		cmocka_unit_test(answer_to_a_round_never_sent_is_ignored),
-		cmocka_unit_test(node_that_is_no_voter_does_not_count),
-		cmocka_unit_test(round_sent_under_an_older_set_does_not_count_under_the_newer),
-		cmocka_unit_test(higher_value_starts_anew),
-		cmocka_unit_test(same_or_lower_value_changes_nothing),
-		cmocka_unit_test(dropped_lease_is_not_valid_any_more),
-		cmocka_unit_test(grants_from_before_a_drop_do_not_count_after_it),
-		cmocka_unit_test(second_holder_gets_a_majority_only_after_the_first_has_ended),
+	        cmocka_unit_test(voter_grants_the_first_who_asks),
+	        cmocka_unit_test(voter_renews_the_same_value),
+	        cmocka_unit_test(voter_is_busy_until_the_other_grant_has_lapsed),
+	        cmocka_unit_test(voter_stops_renewing_once_a_higher_value_was_asked_for),
+	        cmocka_unit_test(voter_never_goes_back_to_a_lower_value),
+	        cmocka_unit_test(voter_that_has_just_started_grants_nothing_for_one_term),
+	        cmocka_unit_test(voter_refuses_a_request_under_an_older_voter_set),
+	        cmocka_unit_test(request_under_an_older_set_does_not_disturb_the_holder),
+	        cmocka_unit_test(voter_takes_only_a_newer_set),
+	        cmocka_unit_test(release_lets_the_next_one_in_at_once),
+	        cmocka_unit_test(release_of_another_value_changes_nothing),
+	        cmocka_unit_test(resources_do_not_disturb_each_other),
+	        cmocka_unit_test(voter_with_a_full_table_refuses_new_resources_and_keeps_the_old),
+	        cmocka_unit_test(over_long_resource_name_is_refused_and_not_cut_into_anothers),
+	        cmocka_unit_test(holder_is_valid_when_a_majority_has_granted),
+	        cmocka_unit_test(lease_counts_from_the_sending_and_ends_two_percent_early),
+	        cmocka_unit_test(holder_ends_before_the_voter_whatever_the_clocks_do),
+	        cmocka_unit_test(one_voter_answering_twice_is_no_majority),
+	        cmocka_unit_test(half_of_an_even_set_is_no_majority),
+	        cmocka_unit_test(answers_to_different_rounds_are_not_added_up),
+	        cmocka_unit_test(late_answers_to_an_old_round_never_shorten_the_lease),
+	        cmocka_unit_test(answer_to_a_round_that_left_the_ring_is_ignored),
+	        cmocka_unit_test(answer_for_another_value_is_ignored),
+	        cmocka_unit_test(answer_to_a_round_never_sent_is_ignored),
+	        cmocka_unit_test(node_that_is_no_voter_does_not_count),
+	        cmocka_unit_test(round_sent_under_an_older_set_does_not_count_under_the_newer),
+	        cmocka_unit_test(higher_value_starts_anew),
+	        cmocka_unit_test(same_or_lower_value_changes_nothing),
+	        cmocka_unit_test(dropped_lease_is_not_valid_any_more),
+	        cmocka_unit_test(grants_from_before_a_drop_do_not_count_after_it),
+	        cmocka_unit_test(second_holder_gets_a_majority_only_after_the_first_has_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

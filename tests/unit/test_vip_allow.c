@@ -61,7 +61,9 @@ static void every_kind_of_line_is_understood(void **state)
 
 	(void)state;
 	assert_int_equal(load("# the cluster's\n\nvip 10.77.0.100/32 dev eth0\n\tvip 10.77.0.101 dev br0 # no prefix: /32\n"
-			      "port 5432\nport 5433\npeer 10.77.0.11\npeer 10.77.0.11\n", &a, &e), ERR_OK);
+	                      "port 5432\nport 5433\npeer 10.77.0.11\npeer 10.77.0.11\n",
+	                      &a, &e),
+	                 ERR_OK);
 	assert_int_equal(a.vip_count, 2);
 	assert_string_equal(a.vips[1].dev, "br0");
 	assert_string_equal(a.vips[1].text, "10.77.0.101");
@@ -162,13 +164,13 @@ static void a_missing_file_says_what_to_write(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(every_kind_of_line_is_understood, make_file, remove_file),
-		cmocka_unit_test_setup_teardown(an_empty_file_allows_nothing, make_file, remove_file),
-		cmocka_unit_test_setup_teardown(a_wrong_line_is_named_with_its_number, make_file, remove_file),
-		cmocka_unit_test_setup_teardown(a_full_list_is_refused_not_cut, make_file, remove_file),
-		cmocka_unit_test_setup_teardown(a_file_that_others_may_write_is_refused, make_file, remove_file),
-		cmocka_unit_test_setup_teardown(a_set_reads_as_its_members, make_file, remove_file),
-		cmocka_unit_test(a_missing_file_says_what_to_write),
+	        cmocka_unit_test_setup_teardown(every_kind_of_line_is_understood, make_file, remove_file),
+	        cmocka_unit_test_setup_teardown(an_empty_file_allows_nothing, make_file, remove_file),
+	        cmocka_unit_test_setup_teardown(a_wrong_line_is_named_with_its_number, make_file, remove_file),
+	        cmocka_unit_test_setup_teardown(a_full_list_is_refused_not_cut, make_file, remove_file),
+	        cmocka_unit_test_setup_teardown(a_file_that_others_may_write_is_refused, make_file, remove_file),
+	        cmocka_unit_test_setup_teardown(a_set_reads_as_its_members, make_file, remove_file),
+	        cmocka_unit_test(a_missing_file_says_what_to_write),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

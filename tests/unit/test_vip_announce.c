@@ -48,9 +48,9 @@ static void a_probe_names_no_sender_address_so_that_no_cache_learns_from_it(void
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_gratuitous_request_asks_for_the_own_address),
-		cmocka_unit_test(a_gratuitous_reply_answers_itself),
-		cmocka_unit_test(a_probe_names_no_sender_address_so_that_no_cache_learns_from_it),
+	        cmocka_unit_test(a_gratuitous_request_asks_for_the_own_address),
+	        cmocka_unit_test(a_gratuitous_reply_answers_itself),
+	        cmocka_unit_test(a_probe_names_no_sender_address_so_that_no_cache_learns_from_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,10 +23,10 @@ struct fake {
 static struct fake k;
 static struct lease_table t;
 static struct allow allow = {
-	.vips = {{.text = "10.0.0.1", .dev = "eth0"}, {.text = "10.0.0.2", .dev = "eth0"}},
-	.vip_count = 2,
-	.ports = {5432, 5433},
-	.port_count = 2,
+        .vips = {{.text = "10.0.0.1", .dev = "eth0"}, {.text = "10.0.0.2", .dev = "eth0"}},
+        .vip_count = 2,
+        .ports = {5432, 5433},
+        .port_count = 2,
 };
 
 static int step(const char *name, struct err *e)
@@ -102,7 +102,8 @@ static void lapsed(void *ctx, const struct lease *l)
 	assert_int_equal(step("lapsed", NULL), ERR_OK);
 }
 
-static const struct lease_ops ops = {now_ns, fence_open, fence_close, address_set, address_remove, cut, announce, complain, lapsed};
+static const struct lease_ops ops = {now_ns, fence_open, fence_close, address_set, address_remove,
+                                     cut,    announce,   complain,    lapsed};
 
 static int reset(void **state)
 {
@@ -336,20 +337,20 @@ static void owners_are_never_forgotten_for_others(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(acquiring_opens_the_fence_before_the_address_is_there_and_announces_last),
-		TEST(renewing_only_moves_the_deadline),
-		TEST(releasing_resets_clients_closes_and_removes_in_this_order),
-		TEST(closing_goes_on_whatever_fails),
-		TEST(a_lease_of_ports_alone_touches_no_address),
-		TEST(a_lease_ends_at_its_deadline_not_after_it),
-		TEST(a_lower_epoch_is_refused_even_when_the_lease_is_gone),
-		TEST(two_owners_never_hold_the_same_thing),
-		TEST(what_a_renewal_no_longer_names_is_closed),
-		TEST(standing_still_between_the_clock_and_the_kernel_revokes),
-		TEST(a_deadline_that_has_passed_opens_nothing_and_ends_what_is_held),
-		TEST(a_step_that_fails_leaves_nothing_open),
-		TEST(addresses_are_renewed_only_while_leased),
-		TEST(owners_are_never_forgotten_for_others),
+	        TEST(acquiring_opens_the_fence_before_the_address_is_there_and_announces_last),
+	        TEST(renewing_only_moves_the_deadline),
+	        TEST(releasing_resets_clients_closes_and_removes_in_this_order),
+	        TEST(closing_goes_on_whatever_fails),
+	        TEST(a_lease_of_ports_alone_touches_no_address),
+	        TEST(a_lease_ends_at_its_deadline_not_after_it),
+	        TEST(a_lower_epoch_is_refused_even_when_the_lease_is_gone),
+	        TEST(two_owners_never_hold_the_same_thing),
+	        TEST(what_a_renewal_no_longer_names_is_closed),
+	        TEST(standing_still_between_the_clock_and_the_kernel_revokes),
+	        TEST(a_deadline_that_has_passed_opens_nothing_and_ends_what_is_held),
+	        TEST(a_step_that_fails_leaves_nothing_open),
+	        TEST(addresses_are_renewed_only_while_leased),
+	        TEST(owners_are_never_forgotten_for_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -127,9 +127,9 @@ static void a_cleared_timer_does_not_fire(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(timers_fire_once_and_those_never_set_never),
-		TEST(what_is_due_comes_before_what_waits_to_be_read_in_the_order_of_adding),
-		TEST(a_cleared_timer_does_not_fire),
+	        TEST(timers_fire_once_and_those_never_set_never),
+	        TEST(what_is_due_comes_before_what_waits_to_be_read_in_the_order_of_adding),
+	        TEST(a_cleared_timer_does_not_fire),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

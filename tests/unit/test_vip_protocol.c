@@ -26,7 +26,11 @@ static int setup(void **state)
 
 static struct vip_msg a_lease(void)
 {
-	struct vip_msg m = {.version = VIP_MSG_VERSION, .type = VIP_LEASE, .addr_count = 1, .port_count = 1, .owner = "group:main"};
+	struct vip_msg m = {.version = VIP_MSG_VERSION,
+	                    .type = VIP_LEASE,
+	                    .addr_count = 1,
+	                    .port_count = 1,
+	                    .owner = "group:main"};
 
 	protocol_put_address(&m.addrs[0], allow.vips[1].addr);
 	m.ports[0] = 5432;
@@ -130,12 +134,12 @@ static void a_probe_asks_for_one_address(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_is_listed_passes),
-		cmocka_unit_test(what_is_not_listed_is_named_with_the_file),
-		cmocka_unit_test(counts_beyond_the_arrays_are_refused),
-		cmocka_unit_test(other_versions_and_types_are_refused),
-		cmocka_unit_test(an_owner_must_be_printable_and_end),
-		cmocka_unit_test(a_probe_asks_for_one_address),
+	        cmocka_unit_test(what_is_listed_passes),
+	        cmocka_unit_test(what_is_not_listed_is_named_with_the_file),
+	        cmocka_unit_test(counts_beyond_the_arrays_are_refused),
+	        cmocka_unit_test(other_versions_and_types_are_refused),
+	        cmocka_unit_test(an_owner_must_be_printable_and_end),
+	        cmocka_unit_test(a_probe_asks_for_one_address),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -54,16 +54,16 @@ static void unloading_works_without_the_tables(void **state)
 	(void)state;
 	ruleset_unload("mha", &b);
 	assert_string_equal(b.data, "add table inet mha\ndelete table inet mha\nadd table arp mha\ndelete table arp mha\n"
-				    "add table inet mha_db\ndelete table inet mha_db\n");
+	                            "add table inet mha_db\ndelete table inet mha_db\n");
 	buf_done(&b);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tables_are_replaced_in_one_transaction_with_empty_lease_sets),
-		cmocka_unit_test(empty_lists_write_no_elements),
-		cmocka_unit_test(unloading_works_without_the_tables),
+	        cmocka_unit_test(tables_are_replaced_in_one_transaction_with_empty_lease_sets),
+	        cmocka_unit_test(empty_lists_write_no_elements),
+	        cmocka_unit_test(unloading_works_without_the_tables),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
