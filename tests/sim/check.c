@@ -27,7 +27,8 @@ static void check_primaries(struct world *w, int group)
 		if (!s->is_writable || !port_is_open(w, i, group))
 			continue;
 		if (first != NODE_NONE)
-			violate(w, "two writable primaries of g%d can be reached: %s and %s", group + 1, w->hosts[first].name, w->hosts[i].name);
+			violate(w, "two writable primaries of g%d can be reached: %s and %s", group + 1, w->hosts[first].name,
+			        w->hosts[i].name);
 		first = i;
 	}
 }
@@ -40,7 +41,8 @@ static void check_vips(struct world *w, int group)
 		if (!vip_is_open(w, i, group))
 			continue;
 		if (first != NODE_NONE)
-			violate(w, "two holders of the address of g%d: %s and %s", group + 1, w->hosts[first].name, w->hosts[i].name);
+			violate(w, "two holders of the address of g%d: %s and %s", group + 1, w->hosts[first].name,
+			        w->hosts[i].name);
 		first = i;
 	}
 }
@@ -64,14 +66,16 @@ static void check_leases(struct world *w)
 
 		if (holds_controller(w, i, now_ms)) {
 			if (controller != NODE_NONE)
-				violate(w, "two valid holders of the controller's lease: %s and %s", w->hosts[controller].name, h->name);
+				violate(w, "two valid holders of the controller's lease: %s and %s", w->hosts[controller].name,
+				        h->name);
 			controller = i;
 		}
 		for (int g = 0; g < w->group_count && h->agent != NULL; g++) {
 			if (!agent_lease_is_valid(h->agent, g == 0 ? "group:g1" : "group:g2", now_ms))
 				continue;
 			if (holder[g] != NODE_NONE)
-				violate(w, "two valid holders of the lease of g%d: %s and %s", g + 1, w->hosts[holder[g]].name, h->name);
+				violate(w, "two valid holders of the lease of g%d: %s and %s", g + 1, w->hosts[holder[g]].name,
+				        h->name);
 			holder[g] = i;
 		}
 	}
@@ -87,7 +91,8 @@ static void check_orders(struct world *w, int group)
 		if (!s->is_writable || !port_is_open(w, i, group))
 			continue;
 		if (s->order_epoch == 0 || s->order_epoch >= SIM_EPOCHS || w->store.owner[group][s->order_epoch] != i)
-			violate(w, "%s is a writable primary of g%d without an order of an epoch that names it", w->hosts[i].name, group + 1);
+			violate(w, "%s is a writable primary of g%d without an order of an epoch that names it",
+			        w->hosts[i].name, group + 1);
 		if (!gu->may_write)
 			violate(w, "%s became a writable primary of g%d by itself", w->hosts[i].name, group + 1);
 	}
@@ -107,11 +112,12 @@ void check_instant(struct world *w)
 void check_promoted(struct world *w, int node, int group, uint64_t epoch)
 {
 	if (epoch >= SIM_EPOCHS || w->store.owner[group][epoch] != node)
-		violate(w, "%s is promoted for epoch %llu of g%d, which names another node", w->hosts[node].name, (unsigned long long)epoch,
-			group + 1);
+		violate(w, "%s is promoted for epoch %llu of g%d, which names another node", w->hosts[node].name,
+		        (unsigned long long)epoch, group + 1);
 }
 
-/* Promise 2, one way round: whoever serves has what was acknowledged before. Asked when clients first reach a primary on its timeline. */
+/* Promise 2, one way round: whoever serves has what was acknowledged before. Asked when clients first reach a primary on its
+ * timeline. */
 void check_served(struct world *w, int node, int group)
 {
 	struct server *s = &w->hosts[node].servers[group];
@@ -120,9 +126,10 @@ void check_served(struct world *w, int node, int group)
 		return;
 	s->served_tl = w->newest_tl[group] = s->has.tl;
 	for (int t = 0; t < w->timeline_count && w->store.rec[group].is_sync; t++)
-		if (w->timelines[t].group == group && w->timelines[t].acked > 0 && !content_has(w, &s->has, t, w->timelines[t].acked))
+		if (w->timelines[t].group == group && w->timelines[t].acked > 0 &&
+		    !content_has(w, &s->has, t, w->timelines[t].acked))
 			violate(w, "%s serves synchronous g%d without a write that was acknowledged on timeline %d at %llu",
-				w->hosts[node].name, group + 1, t, (unsigned long long)w->timelines[t].acked);
+			        w->hosts[node].name, group + 1, t, (unsigned long long)w->timelines[t].acked);
 }
 
 /* The other way round: nothing is acknowledged that a later primary lacks. */
@@ -136,8 +143,8 @@ void check_ack(struct world *w, int node, int group, int tl, uint64_t pos)
 		if (t == newest)
 			return; /* this is the later primary */
 	if (!content_has(w, &(struct content){newest, UINT64_MAX}, tl, pos))
-		violate(w, "%s acknowledges a write of synchronous g%d at %llu that a later primary lacks", w->hosts[node].name, group + 1,
-			(unsigned long long)pos);
+		violate(w, "%s acknowledges a write of synchronous g%d at %llu that a later primary lacks", w->hosts[node].name,
+		        group + 1, (unsigned long long)pos);
 }
 
 static void check_instance_live(struct world *w, int node, int group, int primary)
@@ -147,10 +154,11 @@ static void check_instance_live(struct world *w, int node, int group, int primar
 	if (node == primary)
 		return;
 	if (s->run == 0 || s->is_primary || !s->is_connected || s->upstream != primary)
-		violate(w, "a minute after the last fault %s is no replica of g%d that receives from %s", w->hosts[node].name, group + 1,
-			w->hosts[primary].name);
+		violate(w, "a minute after the last fault %s is no replica of g%d that receives from %s", w->hosts[node].name,
+		        group + 1, w->hosts[primary].name);
 	else if (!content_has(w, &p->has, s->has.tl, s->has.pos))
-		violate(w, "a minute after the last fault %s of g%d holds what its primary does not", w->hosts[node].name, group + 1);
+		violate(w, "a minute after the last fault %s of g%d holds what its primary does not", w->hosts[node].name,
+		        group + 1);
 }
 
 /* After a minute without faults everything is well. */
@@ -164,7 +172,8 @@ void check_live(struct world *w)
 			violate(w, "a minute after the last fault g%d is %s: %s", g + 1, group_state_name(r->state), r->reason);
 		s = &w->hosts[r->primary].servers[g];
 		if (!s->is_writable || !port_is_open(w, r->primary, g))
-			violate(w, "a minute after the last fault the primary of g%d on %s cannot be written to", g + 1, w->hosts[r->primary].name);
+			violate(w, "a minute after the last fault the primary of g%d on %s cannot be written to", g + 1,
+			        w->hosts[r->primary].name);
 		for (int i = 0; i < w->node_count; i++)
 			if ((r->instances & node_bit(i)) != 0)
 				check_instance_live(w, i, g, r->primary);

@@ -1,4 +1,5 @@
-/* The simulator's world: true time, drifting clocks, one seeded random number, and a queue of events. Times are us of true time. */
+/* The simulator's world: true time, drifting clocks, one seeded random number, and a queue of events. Times are us of true
+ * time. */
 #ifndef SIM_ENGINE_H
 #define SIM_ENGINE_H
 
@@ -6,9 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MS INT64_C(1000)
+#define MS     INT64_C(1000)
 #define SECOND INT64_C(1000000)
-#define NEVER INT64_MAX
+#define NEVER  INT64_MAX
 
 /* splitmix64: small, fast, and every seed is as good as another. */
 struct rng {
@@ -43,7 +44,7 @@ struct sim_event {
 	int64_t at_us;
 	uint64_t order; /* ties break in the order of posting */
 	sim_cb fn;
-	int a, b;       /* whatever fn wants */
+	int a, b; /* whatever fn wants */
 	uint64_t u;
 	void *p;
 };
@@ -62,7 +63,8 @@ void sim_post(struct sim_queue *q, int64_t at_us, struct sim_event e);
 /* Take the next event at or before end_us; false when there is none. Time moves to it. */
 bool sim_next(struct sim_queue *q, int64_t end_us, struct sim_event *ret);
 
-/* The trace: off in ordinary runs; a failing run is repeated with it on, because a seed is a whole run. The newest lines are kept. */
+/* The trace: off in ordinary runs; a failing run is repeated with it on, because a seed is a whole run. The newest lines are
+ * kept. */
 struct trace {
 	bool is_on;
 	bool is_all; /* print every line at once */

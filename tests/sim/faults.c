@@ -1,4 +1,5 @@
-/* What goes wrong, and what operators ask for. Faults overlap; each ends by itself; in the last minute of a run there are none. */
+/* What goes wrong, and what operators ask for. Faults overlap; each ends by itself; in the last minute of a run there are none.
+ */
 #include "tests/sim/world.h"
 
 #include "core/base/str.h"
@@ -160,7 +161,8 @@ static void on_fault(void *world, const struct sim_event *e)
 		sim_post(&w->q, w->q.now_us + fault_length(w), (struct sim_event){.fn = on_slow_end});
 		break;
 	case 1:
-		if (w->hosts[node].control.is_up && !w->hosts[node].is_stopping && w->hosts[node].control.frozen_until <= w->q.now_us)
+		if (w->hosts[node].control.is_up && !w->hosts[node].is_stopping &&
+		    w->hosts[node].control.frozen_until <= w->q.now_us)
 			control_begin_stop(w, node);
 		break;
 	case 2:
@@ -193,7 +195,8 @@ static void on_command(void *world, const struct sim_event *e)
 	snprintf(c.u.command.group, sizeof c.u.command.group, "g%d", (int)rng_range(&w->rng, 1, w->group_count));
 	c.u.command.target = rng_one_in(&w->rng, 2) ? NODE_NONE : (int)rng_range(&w->rng, 0, w->node_count - 1);
 	c.u.command.kind = rng_one_in(&w->rng, 4) ? COMMAND_FAILOVER : COMMAND_SWITCHOVER;
-	LOG(w, leader, "the operator asks for a %s of %s", c.u.command.kind == COMMAND_FAILOVER ? "failover" : "switchover", c.u.command.group);
+	LOG(w, leader, "the operator asks for a %s of %s", c.u.command.kind == COMMAND_FAILOVER ? "failover" : "switchover",
+	    c.u.command.group);
 	control_ctl_event(w, leader, &c);
 }
 

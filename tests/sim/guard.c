@@ -41,7 +41,11 @@ static void on_notice(void *world, const struct sim_event *e)
 static void notice(struct world *w, int node, int group, int kind, struct msg *m)
 {
 	sim_post(&w->q, w->q.now_us + 100,
-		 (struct sim_event){.fn = on_notice, .a = node, .b = group * 4 + kind, .u = w->hosts[node].guards[group].control_run, .p = m});
+	         (struct sim_event){.fn = on_notice,
+	                            .a = node,
+	                            .b = group * 4 + kind,
+	                            .u = w->hosts[node].guards[group].control_run,
+	                            .p = m});
 }
 
 static int32_t age_ms(int64_t since_us, int64_t now_us)
@@ -164,7 +168,8 @@ static void on_killed(void *world, const struct sim_event *e)
 		server_end(w, e->a, e->b, false);
 }
 
-/* Sessions are signalled directly and gone at once; the process takes a little longer; a frozen one is killed half a second later. */
+/* Sessions are signalled directly and gone at once; the process takes a little longer; a frozen one is killed half a second
+ * later. */
 static void fence(struct world *w, int node, int group)
 {
 	struct guard *gu = &w->hosts[node].guards[group];
@@ -203,7 +208,11 @@ static void check_lease(struct world *w, int node, int group)
 	if (!is_primary(gu, &h->servers[group]))
 		return;
 	sim_post(&w->q, drift_true_us(&h->clock, gu->expires_us),
-		 (struct sim_event){.fn = on_timer, .a = node, .b = group, .u = gu->proc.run, .p = (void *)(uintptr_t)++gu->timer_token});
+	         (struct sim_event){.fn = on_timer,
+	                            .a = node,
+	                            .b = group,
+	                            .u = gu->proc.run,
+	                            .p = (void *)(uintptr_t)++gu->timer_token});
 }
 
 static void on_timer(void *world, const struct sim_event *e)
@@ -282,7 +291,11 @@ static void take_request(struct world *w, int node, int group, const struct dbd_
 	if (m->epoch > gu->seen_epoch) {
 		gu->seen_epoch = m->epoch;
 		sim_post(&w->q, w->q.now_us + rng_range(&w->rng, 1 * MS, 20 * MS),
-			 (struct sim_event){.fn = on_disk, .a = node, .b = group, .u = gu->proc.run, .p = (void *)(uintptr_t)m->epoch});
+		         (struct sim_event){.fn = on_disk,
+		                            .a = node,
+		                            .b = group,
+		                            .u = gu->proc.run,
+		                            .p = (void *)(uintptr_t)m->epoch});
 	}
 	if (m->type == DBD_LEASE) {
 		(void)take_expiry(w, node, group, m);
@@ -335,7 +348,8 @@ void guard_request(struct world *w, int node, int group, const struct dbd_msg *d
 		return;
 	m = msg_new(w, MSG_DBD);
 	m->u.dbd = *d;
-	sim_post(&w->q, w->q.now_us + stall_us + 100, (struct sim_event){.fn = on_request, .a = node, .b = group, .u = gu->proc.run, .p = m});
+	sim_post(&w->q, w->q.now_us + stall_us + 100,
+	         (struct sim_event){.fn = on_request, .a = node, .b = group, .u = gu->proc.run, .p = m});
 }
 
 void guard_connect(struct world *w, int node, int group)
@@ -370,7 +384,8 @@ void guard_start(struct world *w, int node, int group)
 		gu->may_write = false;
 	check_lease(w, node, group);
 	guard_connect(w, node, group);
-	sim_post(&w->q, w->q.now_us + REPORT_EVERY, (struct sim_event){.fn = on_report_time, .a = node, .b = group, .u = gu->proc.run});
+	sim_post(&w->q, w->q.now_us + REPORT_EVERY,
+	         (struct sim_event){.fn = on_report_time, .a = node, .b = group, .u = gu->proc.run});
 }
 
 static void on_return(void *world, const struct sim_event *e)
@@ -396,7 +411,7 @@ void guard_crash(struct world *w, int node, int group)
 	gu->proc.is_up = false;
 	gu->control_run = 0;
 	sim_post(&w->q, w->q.now_us + rng_long_tail(&w->rng, 20 * MS, 2 * SECOND),
-		 (struct sim_event){.fn = on_return, .a = node, .b = group, .u = w->hosts[node].boot});
+	         (struct sim_event){.fn = on_return, .a = node, .b = group, .u = w->hosts[node].boot});
 }
 
 static void on_ended(void *world, const struct sim_event *e)
@@ -422,5 +437,6 @@ void guard_server_ended(struct world *w, int node, int group, bool is_ordered)
 	if (!is_ordered)
 		LOG(w, node, "the server of g%d has ended by itself", group + 1);
 	if (gu->proc.is_up)
-		sim_post(&w->q, w->q.now_us + 200, (struct sim_event){.fn = on_ended, .a = node, .b = group, .u = gu->proc.run});
+		sim_post(&w->q, w->q.now_us + 200,
+		         (struct sim_event){.fn = on_ended, .a = node, .b = group, .u = gu->proc.run});
 }

@@ -1,6 +1,6 @@
-/* The quorum lease alone, under everything a network and an operating system can do to it: clocks off by 1% either way, loss, delays to 1.5 s,
- * restarts, freezes, one-way cuts, releases, and many simultaneous would-be holders. Checked at every instant at which a lease can begin: by true
- * time no second holder of the resource is valid. */
+/* The quorum lease alone, under everything a network and an operating system can do to it: clocks off by 1% either way, loss,
+ * delays to 1.5 s, restarts, freezes, one-way cuts, releases, and many simultaneous would-be holders. Checked at every instant
+ * at which a lease can begin: by true time no second holder of the resource is valid. */
 #include "core/control/quorum_lease.h"
 #include "tests/sim/engine.h"
 
@@ -10,8 +10,8 @@
 #include <string.h>
 
 #define NODES_MAX 5
-#define BEAT (200 * MS)
-#define RUN_TIME (60 * SECOND)
+#define BEAT      (200 * MS)
+#define RUN_TIME  (60 * SECOND)
 
 enum { RES_CONTROLLER, RES_GROUP, RES_COUNT };
 static const char *const res_names[RES_COUNT] = {"controller", "group:main"};
@@ -59,7 +59,11 @@ static void on_message(void *world, const struct sim_event *e);
 static void send_msg(struct world *w, int from, int to, enum msg_type type, int res, uint64_t value, uint64_t round)
 {
 	static const int64_t slow[] = {5, 30, 300, 1500};
-	struct sim_event e = {.fn = on_message, .a = from * 16 + to, .b = (int)type * 16 + res, .u = value, .p = (void *)(uintptr_t)round};
+	struct sim_event e = {.fn = on_message,
+	                      .a = from * 16 + to,
+	                      .b = (int)type * 16 + res,
+	                      .u = value,
+	                      .p = (void *)(uintptr_t)round};
 	int64_t delay = rng_range(&w->rng, 100, 2000), at;
 
 	if (from != to && (w->is_cut[from][to] || rng_one_in(&w->rng, 50)))
@@ -86,9 +90,9 @@ static void check(struct world *w)
 			if (!n->is_up || !lease_is_valid(&n->holders[res], drift_local_ms(&n->clock, w->q.now_us)))
 				continue;
 			if (first >= 0) {
-				trace_line(&w->trace, "INVARIANT", "two valid holders of %s: %s with %llu and %s with %llu", res_names[res],
-					   name(first), (unsigned long long)w->nodes[first].holders[res].value, name(i),
-					   (unsigned long long)n->holders[res].value);
+				trace_line(&w->trace, "INVARIANT", "two valid holders of %s: %s with %llu and %s with %llu",
+				           res_names[res], name(first), (unsigned long long)w->nodes[first].holders[res].value,
+				           name(i), (unsigned long long)n->holders[res].value);
 				w->is_violated = true;
 			}
 			first = i;
@@ -114,15 +118,16 @@ static void on_message(void *world, const struct sim_event *e)
 	switch ((enum msg_type)(e->b / 16)) {
 	case MSG_ASK:
 		if (lease_voter_ask(&n->voter, now_ms, res_names[res], e->u, w->set.number, NULL) == LEASE_GRANTED) {
-			trace_line(&w->trace, name(to), "grants %s value %llu to %s, round %llu", res_names[res], (unsigned long long)e->u,
-				   name(from), (unsigned long long)round);
+			trace_line(&w->trace, name(to), "grants %s value %llu to %s, round %llu", res_names[res],
+			           (unsigned long long)e->u, name(from), (unsigned long long)round);
 			send_msg(w, to, from, MSG_GRANT, res, e->u, round);
 		}
 		break;
 	case MSG_GRANT:
 		if (lease_answered(&n->holders[res], from, e->u, round, &w->set))
-			trace_line(&w->trace, name(to), "majority for round %llu -> holds %s value %llu for %lld ms", (unsigned long long)round,
-				   res_names[res], (unsigned long long)e->u, (long long)(n->holders[res].until_ms - now_ms));
+			trace_line(&w->trace, name(to), "majority for round %llu -> holds %s value %llu for %lld ms",
+			           (unsigned long long)round, res_names[res], (unsigned long long)e->u,
+			           (long long)(n->holders[res].until_ms - now_ms));
 		break;
 	case MSG_RELEASE:
 		lease_voter_release(&n->voter, res_names[res], e->u);
@@ -144,7 +149,8 @@ static void control(struct world *w, struct node *n, int self)
 
 	if (n->generation != w->newest_generation)
 		return;
-	if ((now_ms - n->heard[w->primary] > 500 || rng_one_in(&w->rng, 300)) && next != w->primary && now_ms - n->heard[next] < 400) {
+	if ((now_ms - n->heard[w->primary] > 500 || rng_one_in(&w->rng, 300)) && next != w->primary &&
+	    now_ms - n->heard[next] < 400) {
 		w->primary = next;
 		w->epoch++;
 		trace_line(&w->trace, name(self), "commits epoch %llu for %s", (unsigned long long)w->epoch, name(next));
@@ -257,7 +263,8 @@ static void on_fault(void *world, const struct sim_event *e)
 			break;
 		trace_line(&w->trace, name(i), "crashes");
 		n->is_up = false;
-		sim_post(&w->q, w->q.now_us + downs[rng_range(&w->rng, 0, 3)] * MS, (struct sim_event){.fn = on_return, .a = i});
+		sim_post(&w->q, w->q.now_us + downs[rng_range(&w->rng, 0, 3)] * MS,
+		         (struct sim_event){.fn = on_return, .a = i});
 		break;
 	case 1:
 		if (n->frozen_until > w->q.now_us)
@@ -335,8 +342,9 @@ int main(int argc, char **argv)
 		run(&w, seed + i);
 		if (!w.is_violated)
 			continue;
-		printf("violation in seed %llu after %llu runs, %.1f s; replay: %s -s %llu -r 1 -t\n", (unsigned long long)(seed + i),
-		       (unsigned long long)(i + 1), sim_wall_seconds() - start, argv[0], (unsigned long long)(seed + i));
+		printf("violation in seed %llu after %llu runs, %.1f s; replay: %s -s %llu -r 1 -t\n",
+		       (unsigned long long)(seed + i), (unsigned long long)(i + 1), sim_wall_seconds() - start, argv[0],
+		       (unsigned long long)(seed + i));
 		w.trace.is_on = true;
 		run(&w, seed + i);
 		trace_print(&w.trace);

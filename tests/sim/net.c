@@ -41,8 +41,8 @@ bool net_is_cut(const struct world *w, int from, int to)
 	return from != to && (w->cut[from][to] > 0 || !w->hosts[from].is_up || !w->hosts[to].is_up);
 }
 
-/* One stream per pair: nothing overtakes; what meets a cut is lost with the connection, and now and then something hangs for long. Takes m's
- * reference. */
+/* One stream per pair: nothing overtakes; what meets a cut is lost with the connection, and now and then something hangs for
+ * long. Takes m's reference. */
 void net_send(struct world *w, int from, int to, struct msg *m, int64_t stall_us)
 {
 	int64_t delay = rng_range(&w->rng, 100, 1500), at;
@@ -57,5 +57,6 @@ void net_send(struct world *w, int from, int to, struct msg *m, int64_t stall_us
 	if (at < w->arrival[from][to])
 		at = w->arrival[from][to];
 	w->arrival[from][to] = at;
-	sim_post(&w->q, at, (struct sim_event){.fn = control_message, .a = to, .b = from, .u = w->hosts[to].control.run, .p = m});
+	sim_post(&w->q, at,
+	         (struct sim_event){.fn = control_message, .a = to, .b = from, .u = w->hosts[to].control.run, .p = m});
 }

@@ -1,4 +1,5 @@
-/* A host and its control process: here the real agent and controller run. What core/run does with their effects is done the same way. */
+/* A host and its control process: here the real agent and controller run. What core/run does with their effects is done the
+ * same way. */
 #include "tests/sim/world.h"
 
 #include "core/base/str.h"
@@ -110,8 +111,12 @@ static void wake_at(struct world *w, int node, bool is_ctl, int64_t deadline_ms)
 		return; /* the one that is posted comes no later */
 	wake->at_us = at_us;
 	wake->token++;
-	sim_post(&w->q, at_us, (struct sim_event){.fn = on_tick, .a = node, .b = is_ctl, .u = h->control.run,
-						 .p = (void *)(uintptr_t)wake->token});
+	sim_post(&w->q, at_us,
+	         (struct sim_event){.fn = on_tick,
+	                            .a = node,
+	                            .b = is_ctl,
+	                            .u = h->control.run,
+	                            .p = (void *)(uintptr_t)wake->token});
 }
 
 /* Effects leave after the step; a process that is frozen right then sends them when it goes on. */
@@ -275,8 +280,12 @@ void control_start(struct world *w, int node)
 	struct host *h = &w->hosts[node];
 	struct agent_node nodes[SIM_NODES];
 	struct agent_instance instances[SIM_GROUPS];
-	struct agent_setup setup = {.profile = w->profile, .self = node, .node_count = w->node_count, .nodes = nodes,
-				    .instances = instances, .has_vipd = w->has_vipd};
+	struct agent_setup setup = {.profile = w->profile,
+	                            .self = node,
+	                            .node_count = w->node_count,
+	                            .nodes = nodes,
+	                            .instances = instances,
+	                            .has_vipd = w->has_vipd};
 	int64_t now_ms = local_ms(w, node);
 
 	memset(nodes, 0, sizeof nodes);
@@ -340,7 +349,7 @@ void control_crash(struct world *w, int node)
 	for (int g = 0; g < w->group_count; g++)
 		h->guards[g].control_run = 0;
 	sim_post(&w->q, w->q.now_us + rng_long_tail(&w->rng, 20 * MS, 3 * SECOND),
-		 (struct sim_event){.fn = on_control_return, .a = node, .u = h->boot});
+	         (struct sim_event){.fn = on_control_return, .a = node, .u = h->boot});
 	w->dirty = 1;
 }
 
@@ -393,7 +402,8 @@ void host_crash(struct world *w, int node)
 	raft_node_died(w, node);
 	h->frozen_until = 0;
 	w->dirty = 1;
-	sim_post(&w->q, w->q.now_us + rng_long_tail(&w->rng, 300 * MS, 20 * SECOND), (struct sim_event){.fn = on_host_return, .a = node});
+	sim_post(&w->q, w->q.now_us + rng_long_tail(&w->rng, 300 * MS, 20 * SECOND),
+	         (struct sim_event){.fn = on_host_return, .a = node});
 }
 
 void control_leads(struct world *w, int node, uint64_t generation, const struct group_record *rec)

@@ -1,11 +1,12 @@
-/* The store as the control processes meet it: leaders come and go, a deposed one may believe in itself for a while, commits take time, are atomic,
- * and now and then their outcome stays unknown to the one who asked. What is inside dqlite and raft is not simulated. */
+/* The store as the control processes meet it: leaders come and go, a deposed one may believe in itself for a while, commits
+ * take time, are atomic, and now and then their outcome stays unknown to the one who asked. What is inside dqlite and raft is
+ * not simulated. */
 #include "tests/sim/world.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define WATCH (50 * MS)
+#define WATCH     (50 * MS)
 #define IN_FLIGHT 32
 
 /* A transaction on its way: a generation when is_generation, else commit. */
@@ -58,12 +59,12 @@ static enum commit_outcome apply(struct world *w, const struct flight *f, uint64
 	if (c->record.epoch != rec->epoch) {
 		if (c->record.epoch != rec->epoch + 1 && (w->broken & BROKEN_GENERATION) == 0)
 			violate(w, "epoch of %s goes from %llu to %llu", rec->name, (unsigned long long)rec->epoch,
-				(unsigned long long)c->record.epoch);
+			        (unsigned long long)c->record.epoch);
 		if (c->record.epoch >= SIM_EPOCHS)
 			violate(w, "more than %d epochs in one run", SIM_EPOCHS);
 		else if (s->owner[group][c->record.epoch] != NODE_NONE && s->owner[group][c->record.epoch] != c->record.primary)
 			violate(w, "epoch %llu of %s was %s's and is now %s's", (unsigned long long)c->record.epoch, rec->name,
-				w->hosts[s->owner[group][c->record.epoch]].name, w->hosts[c->record.primary].name);
+			        w->hosts[s->owner[group][c->record.epoch]].name, w->hosts[c->record.primary].name);
 		else
 			s->owner[group][c->record.epoch] = c->record.primary;
 		w->failovers++;
@@ -78,7 +79,8 @@ static enum commit_outcome apply(struct world *w, const struct flight *f, uint64
 	w->commits++;
 	if (w->trace.is_on)
 		LOG(w, f->node, "commits for %s: rule %d, %s, epoch %llu, step %llu, sync %x -> %s", rec->name, rec->rule,
-		    group_state_name(rec->state), (unsigned long long)rec->epoch, (unsigned long long)rec->step, rec->sync_set, c->event_text);
+		    group_state_name(rec->state), (unsigned long long)rec->epoch, (unsigned long long)rec->step, rec->sync_set,
+		    c->event_text);
 	return COMMIT_DONE;
 }
 
@@ -156,7 +158,10 @@ static void post_flight(struct world *w, const struct flight *f)
 
 void raft_commit(struct world *w, int node, const struct commit *c)
 {
-	struct flight f = {.node = node, .run = w->hosts[node].control.run, .term = w->store.term, .generation = w->hosts[node].generation};
+	struct flight f = {.node = node,
+	                   .run = w->hosts[node].control.run,
+	                   .term = w->store.term,
+	                   .generation = w->hosts[node].generation};
 
 	/* A deposed leader's transaction is never of the present term. */
 	if (w->store.leader != node)
@@ -218,8 +223,9 @@ static void elect(struct world *w, int node)
 	LOG(w, node, "is elected leader of the store, term %llu", (unsigned long long)s->term);
 	if (old != NODE_NONE && old != node && w->hosts[old].is_up)
 		sim_post(&w->q, w->q.now_us + rng_range(&w->rng, 1 * MS, 15 * MS * (int)w->profile->raft_latency_ms),
-			 (struct sim_event){.fn = on_deposed, .a = old, .u = w->hosts[old].boot});
-	sim_post(&w->q, w->q.now_us + rng_range(&w->rng, 1 * MS, 10 * MS), (struct sim_event){.fn = on_leads, .a = node, .u = s->term});
+		         (struct sim_event){.fn = on_deposed, .a = old, .u = w->hosts[old].boot});
+	sim_post(&w->q, w->q.now_us + rng_range(&w->rng, 1 * MS, 10 * MS),
+	         (struct sim_event){.fn = on_leads, .a = node, .u = s->term});
 }
 
 void raft_node_died(struct world *w, int node)

@@ -1,5 +1,6 @@
-/* Database servers as far as promises depend on them: what each one's files hold, who streams from whom, and what clients were told is committed.
- * A timeline is made by every promotion; content is a position on one and everything before it, so "has this commit" is exact. */
+/* Database servers as far as promises depend on them: what each one's files hold, who streams from whom, and what clients were
+ * told is committed. A timeline is made by every promotion; content is a position on one and everything before it, so "has this
+ * commit" is exact. */
 #include "tests/sim/world.h"
 
 #include <string.h>
@@ -75,7 +76,8 @@ static void on_acknowledgement(void *world, const struct sim_event *e)
 	const struct wal *m = e->p;
 	struct server *s = &w->hosts[e->a].servers[e->b];
 
-	if (s->run != m->run || !s->is_primary || !s->standby[m->from].is_streaming || s->standby[m->from].session != m->session)
+	if (s->run != m->run || !s->is_primary || !s->standby[m->from].is_streaming ||
+	    s->standby[m->from].session != m->session)
 		return;
 	if (put_back(w, e, s->frozen_until))
 		return;
@@ -105,7 +107,8 @@ static void on_wal(void *world, const struct sim_event *e)
 		return;
 	ack = wal_new();
 	*ack = (struct wal){.session = m->session, .run = s->upstream_run, .from = e->a, .pos = s->has.pos};
-	sim_post(&w->q, w->q.now_us + wire_delay(w), (struct sim_event){.fn = on_acknowledgement, .a = m->from, .b = e->b, .p = ack});
+	sim_post(&w->q, w->q.now_us + wire_delay(w),
+	         (struct sim_event){.fn = on_acknowledgement, .a = m->from, .b = e->b, .p = ack});
 }
 
 static void send_wal(struct world *w, int node, int group)
@@ -127,7 +130,11 @@ static void send_wal(struct world *w, int node, int group)
 		if (net_is_cut(w, node, i))
 			continue; /* TCP sends it again: the next message carries everything */
 		m = wal_new();
-		*m = (struct wal){.session = s->standby[i].session, .run = r->run, .from = node, .tl = s->has.tl, .pos = s->has.pos};
+		*m = (struct wal){.session = s->standby[i].session,
+		                  .run = r->run,
+		                  .from = node,
+		                  .tl = s->has.tl,
+		                  .pos = s->has.pos};
 		sim_post(&w->q, w->q.now_us + wire_delay(w), (struct sim_event){.fn = on_wal, .a = i, .b = group, .p = m});
 	}
 }
@@ -136,7 +143,8 @@ static void try_connect(struct world *w, int node, int group)
 {
 	struct server *s = &w->hosts[node].servers[group], *up;
 
-	if (s->upstream == NODE_NONE || s->upstream == node || net_is_cut(w, node, s->upstream) || net_is_cut(w, s->upstream, node))
+	if (s->upstream == NODE_NONE || s->upstream == node || net_is_cut(w, node, s->upstream) ||
+	    net_is_cut(w, s->upstream, node))
 		return;
 	up = &w->hosts[s->upstream].servers[group];
 	if (up->run == 0 || !up->is_primary || up->phase != DBD_PROC_RUNNING || up->frozen_until > w->q.now_us)
@@ -185,7 +193,9 @@ void server_pump(void *world, const struct sim_event *e)
 	} else {
 		work_replica(w, e->a, e->b);
 	}
-	sim_post(&w->q, w->q.now_us + (s->is_primary ? rng_range(&w->rng, 20 * MS, 80 * MS) : rng_range(&w->rng, 100 * MS, 300 * MS)), *e);
+	sim_post(&w->q,
+	         w->q.now_us + (s->is_primary ? rng_range(&w->rng, 20 * MS, 80 * MS) : rng_range(&w->rng, 100 * MS, 300 * MS)),
+	         *e);
 }
 
 void server_disconnect(struct world *w, int node, int group)
@@ -242,8 +252,11 @@ void server_promoted(struct world *w, int node, int group, node_set sync)
 		return;
 	}
 	server_disconnect(w, node, group);
-	w->timelines[w->timeline_count] = (struct timeline){
-	    .parent = s->has.tl, .group = group, .fork = s->has.pos, .number = w->timelines[s->has.tl].number + 1, .acked = 0};
+	w->timelines[w->timeline_count] = (struct timeline){.parent = s->has.tl,
+	                                                    .group = group,
+	                                                    .fork = s->has.pos,
+	                                                    .number = w->timelines[s->has.tl].number + 1,
+	                                                    .acked = 0};
 	s->has.tl = w->timeline_count++;
 	s->is_primary = s->is_writable = true;
 	s->is_detached = false;
@@ -255,7 +268,8 @@ void server_promoted(struct world *w, int node, int group, node_set sync)
 	s->sync_since = s->has.pos;
 	w->promotions++;
 	w->dirty = 1;
-	LOG(w, node, "the server of g%d becomes a primary at %llu on timeline %d", group + 1, (unsigned long long)s->has.pos, s->has.tl);
+	LOG(w, node, "the server of g%d becomes a primary at %llu on timeline %d", group + 1, (unsigned long long)s->has.pos,
+	    s->has.tl);
 }
 
 void server_follow(struct world *w, int node, int group, int upstream)

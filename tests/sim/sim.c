@@ -1,5 +1,6 @@
-/* sim: whole clusters in virtual time. `sim --hours 1000 --jobs 2 --seed S` runs S, S+1, ... until 1000 hours of cluster time have passed; a seed that
- * breaks an invariant is run again with its trace. --broken NAME takes a safety measure away: then the violation is what is expected. */
+/* sim_cluster: whole clusters in virtual time. `sim_cluster --hours 1000 --jobs 2 --seed S` runs S, S+1, ... until 1000 hours
+ * of cluster time have passed; a seed that breaks an invariant is run again with its trace. --broken NAME takes a safety
+ * measure away: then the violation is what is expected. */
 #include "tests/sim/world.h"
 
 #include <getopt.h>
@@ -15,8 +16,8 @@ static const struct {
 	const char *name;
 	unsigned bit;
 } measures[] = {
-    {"guard", BROKEN_GUARD},   {"port", BROKEN_PORT},       {"generation", BROKEN_GENERATION}, {"unsafe", BROKEN_UNSAFE},
-    {"sync", BROKEN_SYNC},     {"restart", BROKEN_RESTART}, {"starting", BROKEN_STARTING},
+        {"guard", BROKEN_GUARD}, {"port", BROKEN_PORT},       {"generation", BROKEN_GENERATION}, {"unsafe", BROKEN_UNSAFE},
+        {"sync", BROKEN_SYNC},   {"restart", BROKEN_RESTART}, {"starting", BROKEN_STARTING},
 };
 
 struct options {
@@ -32,8 +33,8 @@ static void print_violation(struct world *w, const struct options *o, uint64_t s
 	w->trace.is_all = o->is_traced;
 	world_run(w, seed, RUN_LENGTH);
 	trace_print(&w->trace);
-	printf("violation in seed %llu: %s\nreplay: %s --one --trace%s%s --seed %llu\n", (unsigned long long)seed, w->violation, o->program,
-	       o->broken != NULL ? " --broken " : "", o->broken != NULL ? o->broken : "", (unsigned long long)seed);
+	printf("violation in seed %llu: %s\nreplay: %s --one --trace%s%s --seed %llu\n", (unsigned long long)seed, w->violation,
+	       o->program, o->broken != NULL ? " --broken " : "", o->broken != NULL ? o->broken : "", (unsigned long long)seed);
 	fflush(stdout);
 }
 
@@ -56,7 +57,8 @@ static int run_seeds(struct world *w, const struct options *o, uint64_t job)
 		return 1;
 	}
 	took = sim_wall_seconds() - start;
-	printf("job %llu: %llu runs, %.1f cluster-hours in %.1f s (%.0f x real time); %llu events, %llu faults, %llu commits (%llu lost), %llu epochs, "
+	printf("job %llu: %llu runs, %.1f cluster-hours in %.1f s (%.0f x real time); %llu events, %llu faults, %llu commits "
+	       "(%llu lost), %llu epochs, "
 	       "%llu promotions, %llu acknowledged writes; no violation\n",
 	       (unsigned long long)job, (unsigned long long)done, (double)done * RUN_LENGTH / SECOND / 3600, took,
 	       (double)done * RUN_LENGTH / SECOND / took, (unsigned long long)w->events, (unsigned long long)w->faults,
@@ -105,9 +107,13 @@ static int usage(const char *program)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-	    {"seed", required_argument, NULL, 's'}, {"hours", required_argument, NULL, 'h'}, {"jobs", required_argument, NULL, 'j'},
-	    {"one", no_argument, NULL, '1'},        {"trace", no_argument, NULL, 't'},       {"broken", required_argument, NULL, 'b'},
-	    {NULL, 0, NULL, 0},
+	        {"seed", required_argument, NULL, 's'},
+	        {"hours", required_argument, NULL, 'h'},
+	        {"jobs", required_argument, NULL, 'j'},
+	        {"one", no_argument, NULL, '1'},
+	        {"trace", no_argument, NULL, 't'},
+	        {"broken", required_argument, NULL, 'b'},
+	        {NULL, 0, NULL, 0},
 	};
 	struct options o = {.seed = sim_default_seed(), .hours = 10, .jobs = 2, .program = argv[0]};
 	unsigned broken = 0;
@@ -136,7 +142,8 @@ int main(int argc, char **argv)
 			broken = measures[i].bit;
 	if ((o.broken != NULL && broken == 0) || o.jobs == 0 || o.jobs > 64 || optind != argc)
 		return usage(argv[0]);
-	printf("sim: seed %llu, %llu hours of cluster time, %llu jobs%s%s\n", (unsigned long long)o.seed, (unsigned long long)o.hours,
-	       (unsigned long long)o.jobs, o.broken != NULL ? ", broken: " : "", o.broken != NULL ? o.broken : "");
+	printf("sim: seed %llu, %llu hours of cluster time, %llu jobs%s%s\n", (unsigned long long)o.seed,
+	       (unsigned long long)o.hours, (unsigned long long)o.jobs, o.broken != NULL ? ", broken: " : "",
+	       o.broken != NULL ? o.broken : "");
 	return run_jobs(&o, broken);
 }

@@ -1,4 +1,5 @@
-/* What the driver does for the guard, with its times: begun here, done by an event that a stop order or the guard's death makes void. */
+/* What the driver does for the guard, with its times: begun here, done by an event that a stop order or the guard's death makes
+ * void. */
 #include "tests/sim/world.h"
 
 #include <string.h>
@@ -26,7 +27,11 @@ static void after(struct world *w, int node, int group, int64_t min, int64_t max
 	const struct guard *gu = &w->hosts[node].guards[group];
 
 	sim_post(&w->q, w->q.now_us + rng_long_tail(&w->rng, min, max),
-		 (struct sim_event){.fn = fn, .a = node, .b = group, .u = gu->verb_token, .p = (void *)(uintptr_t)w->hosts[node].servers[group].run});
+	         (struct sim_event){.fn = fn,
+	                            .a = node,
+	                            .b = group,
+	                            .u = gu->verb_token,
+	                            .p = (void *)(uintptr_t)w->hosts[node].servers[group].run});
 }
 
 /* The verb still runs: its guard lives and no stop order came. A frozen guard learns of its end later. */
@@ -120,10 +125,14 @@ static void promote_running(struct world *w, int node, int group)
 		return;
 	}
 	s->order_epoch = gu->order.epoch;
-	sim_post(&w->q, told_at, (struct sim_event){.fn = on_told, .a = node, .b = group, .p = (void *)(uintptr_t)s->run,
-						   .u = parse_set(w, gu->order.sync_members)});
+	sim_post(&w->q, told_at,
+	         (struct sim_event){.fn = on_told,
+	                            .a = node,
+	                            .b = group,
+	                            .p = (void *)(uintptr_t)s->run,
+	                            .u = parse_set(w, gu->order.sync_members)});
 	sim_post(&w->q, told_at + rng_long_tail(&w->rng, 5 * MS, 500 * MS),
-		 (struct sim_event){.fn = on_promote_done, .a = node, .b = group, .u = gu->verb_token});
+	         (struct sim_event){.fn = on_promote_done, .a = node, .b = group, .u = gu->verb_token});
 }
 
 /* The server accepts connections, whoever still waits for that. */
@@ -169,7 +178,7 @@ static void start(struct world *w, int node, int group, int upstream)
 	}
 	server_start(w, node, group, upstream);
 	sim_post(&w->q, w->q.now_us + rng_long_tail(&w->rng, 50 * MS, 1500 * MS),
-		 (struct sim_event){.fn = on_ready, .a = node, .b = group, .u = s->run});
+	         (struct sim_event){.fn = on_ready, .a = node, .b = group, .u = s->run});
 	after(w, node, group, 60 * MS, 70 * MS, on_started);
 }
 
@@ -250,7 +259,7 @@ static void set_sync(struct world *w, int node, int group, const struct dbd_msg 
 	s->is_settling = true;
 	LOG(w, node, "g%d waits for {%s} now", group + 1, m->sync_members);
 	sim_post(&w->q, w->q.now_us + rng_long_tail(&w->rng, 5 * MS, 3 * SECOND),
-		 (struct sim_event){.fn = on_settled, .a = node, .b = group, .u = s->run});
+	         (struct sim_event){.fn = on_settled, .a = node, .b = group, .u = s->run});
 	after(w, node, group, 300 * MS, 320 * MS, on_sync_settled);
 }
 
@@ -263,7 +272,8 @@ static void on_plain(void *world, const struct sim_event *e)
 		done(w, e->a, e->b);
 }
 
-/* Rewind and rebuild end as a copy of the peer; one that is interrupted half-way leaves a directory that only a clone repairs. */
+/* Rewind and rebuild end as a copy of the peer; one that is interrupted half-way leaves a directory that only a clone repairs.
+ */
 static void on_copied(void *world, const struct sim_event *e)
 {
 	struct world *w = world;
@@ -273,8 +283,9 @@ static void on_copied(void *world, const struct sim_event *e)
 
 	if (!is_current(w, e))
 		return;
-	if (peer == NODE_NONE || net_is_cut(w, e->a, peer) || net_is_cut(w, peer, e->a) || !w->hosts[peer].servers[e->b].is_primary ||
-	    w->hosts[peer].servers[e->b].phase != DBD_PROC_RUNNING || h->servers[e->b].run != 0) {
+	if (peer == NODE_NONE || net_is_cut(w, e->a, peer) || net_is_cut(w, peer, e->a) ||
+	    !w->hosts[peer].servers[e->b].is_primary || w->hosts[peer].servers[e->b].phase != DBD_PROC_RUNNING ||
+	    h->servers[e->b].run != 0) {
 		if (gu->verb == DBD_REWIND && rng_one_in(&w->rng, 2))
 			h->servers[e->b].is_broken = true;
 		fail(w, e->a, e->b, "the peer cannot be copied from");

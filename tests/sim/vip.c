@@ -60,7 +60,11 @@ static void notice(struct world *w, int node, int bits, uint32_t seq)
 
 	if (h->control.is_up)
 		sim_post(&w->q, w->q.now_us + 100,
-			 (struct sim_event){.fn = on_notice, .a = node, .b = bits, .u = h->control.run, .p = (void *)(uintptr_t)seq});
+		         (struct sim_event){.fn = on_notice,
+		                            .a = node,
+		                            .b = bits,
+		                            .u = h->control.run,
+		                            .p = (void *)(uintptr_t)seq});
 }
 
 void vip_connect(struct world *w, int node)
@@ -98,7 +102,7 @@ void vip_crash(struct world *w, int node)
 	h->vipd.is_up = false;
 	notice(w, node, 16, 0);
 	sim_post(&w->q, w->q.now_us + rng_long_tail(&w->rng, 50 * MS, 2 * SECOND),
-		 (struct sim_event){.fn = on_return, .a = node, .u = h->boot});
+	         (struct sim_event){.fn = on_return, .a = node, .u = h->boot});
 }
 
 static void serve(struct world *w, int node, int group, const struct vip_request *r)
@@ -138,5 +142,6 @@ void vip_request(struct world *w, int node, int group, const struct vip_request 
 	m = msg_new(w, MSG_VIP);
 	m->u.vip = *r;
 	/* The socket keeps the order of requests. */
-	sim_post(&w->q, w->q.now_us + stall_us + 100, (struct sim_event){.fn = on_request, .a = node, .b = group, .u = h->vipd.run, .p = m});
+	sim_post(&w->q, w->q.now_us + stall_us + 100,
+	         (struct sim_event){.fn = on_request, .a = node, .b = group, .u = h->vipd.run, .p = m});
 }

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAL_TIME (75 * SECOND) /* faults under way end within 10 s, a crashed host is back within 20 s: at least a minute of peace for the rest */
+#define HEAL_TIME                                                                                                              \
+	(75 * SECOND) /* faults under way end within 10 s, a crashed host is back within 20 s: at least a minute of peace for  \
+	                 the rest */
 
 static void forget(struct world *w)
 {
@@ -62,9 +64,9 @@ void world_run(struct world *w, uint64_t seed, int64_t length_us)
 	w->seed = seed;
 	w->rng.state = seed;
 	choose(w);
-	trace_line(&w->trace, "world", "seed %llu: %d nodes%s, %d groups, profile %s, %s", (unsigned long long)seed, w->node_count,
-		   w->hosts[2].is_arbiter ? " (one an arbiter)" : "", w->group_count, w->profile->name,
-		   w->has_vipd ? "with port fence" : "no vipd");
+	trace_line(&w->trace, "world", "seed %llu: %d nodes%s, %d groups, profile %s, %s", (unsigned long long)seed,
+	           w->node_count, w->hosts[2].is_arbiter ? " (one an arbiter)" : "", w->group_count, w->profile->name,
+	           w->has_vipd ? "with port fence" : "no vipd");
 	raft_start(w);
 	for (int i = 0; i < w->node_count; i++)
 		host_boot(w, i);

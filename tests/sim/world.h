@@ -1,26 +1,26 @@
-/* A simulated cluster: hosts whose control process is the real core/agent and core/control, around a store, database servers, guards, vipds, a
- * network and clients that are models. Everything happens in events; a run is a function of its seed. */
+/* A simulated cluster: hosts whose control process is the real core/agent and core/control, around a store, database servers,
+ * guards, vipds, a network and clients that are models. Everything happens in events; a run is a function of its seed. */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
 
 #include "core/agent/agent.h"
 #include "tests/sim/engine.h"
 
-#define SIM_NODES 5
-#define SIM_GROUPS 2
-#define SIM_EPOCHS 512
+#define SIM_NODES     5
+#define SIM_GROUPS    2
+#define SIM_EPOCHS    512
 #define SIM_TIMELINES 1024
-#define SIM_MSGS 4096
+#define SIM_MSGS      4096
 
 /* Safety measures that a self-test takes away, to see that an invariant notices. Bits of world.broken. */
 enum broken {
-	BROKEN_GUARD = 1,        /* the guard does not stop a primary at its deadline (only matters without port fence) */
-	BROKEN_PORT = 2,         /* vipd's port and addresses never close by themselves */
-	BROKEN_GENERATION = 4,   /* the store lets every controller decide */
-	BROKEN_UNSAFE = 8,       /* replicas say that they have detached before they have */
-	BROKEN_SYNC = 16,        /* servers acknowledge without waiting for a standby */
-	BROKEN_RESTART = 32,     /* a crashed primary comes back as a primary by itself */
-	BROKEN_STARTING = 64     /* a restarted voter's clock is told wrong: it grants at once */
+	BROKEN_GUARD = 1,      /* the guard does not stop a primary at its deadline (only matters without port fence) */
+	BROKEN_PORT = 2,       /* vipd's port and addresses never close by themselves */
+	BROKEN_GENERATION = 4, /* the store lets every controller decide */
+	BROKEN_UNSAFE = 8,     /* replicas say that they have detached before they have */
+	BROKEN_SYNC = 16,      /* servers acknowledge without waiting for a standby */
+	BROKEN_RESTART = 32,   /* a crashed primary comes back as a primary by itself */
+	BROKEN_STARTING = 64   /* a restarted voter's clock is told wrong: it grants at once */
 };
 
 enum msg_type { MSG_HEARTBEAT, MSG_REPLY, MSG_RELEASE, MSG_ORDER, MSG_DBD, MSG_VIP, MSG_COMMIT };
@@ -68,7 +68,7 @@ struct content {
 };
 
 struct server {
-	uint64_t run;         /* 0: no process */
+	uint64_t run; /* 0: no process */
 	int64_t frozen_until;
 	enum dbd_process phase;
 	bool is_primary;
@@ -76,16 +76,17 @@ struct server {
 	uint64_t order_epoch; /* of the order to be primary, 0: none since the start */
 	bool is_clean, is_detached, is_broken;
 	struct content has;
-	int upstream;         /* node, NODE_NONE */
-	uint64_t session;     /* of the replication stream it receives, grows */
+	int upstream;     /* node, NODE_NONE */
+	uint64_t session; /* of the replication stream it receives, grows */
 	bool is_connected;
 	uint64_t upstream_run;
-	int64_t received_us;  /* last message from the upstream, 0: none */
+	int64_t received_us; /* last message from the upstream, 0: none */
 	/* as primary */
-	node_set sync, sync_old; /* sync_old: members that may still release a commit until the settings have reached every part */
+	node_set sync,
+	        sync_old; /* sync_old: members that may still release a commit until the settings have reached every part */
 	uint64_t sync_since;
 	bool is_settling;
-	int served_tl;         /* timeline on which clients have reached it, -1: none */
+	int served_tl; /* timeline on which clients have reached it, -1: none */
 	struct {
 		bool is_streaming;
 		uint64_t session;
@@ -98,12 +99,12 @@ struct guard {
 	struct proc proc;
 	uint64_t control_run; /* the control process that is connected, 0: none */
 	uint64_t seen_epoch, disk_epoch, promoted_epoch;
-	int64_t expires_us;   /* local clock */
+	int64_t expires_us; /* local clock */
 	bool may_write;
-	bool is_fenced;       /* a fence is under way */
+	bool is_fenced; /* a fence is under way */
 	uint16_t verb;
 	uint32_t verb_seq;
-	uint64_t verb_token;  /* of the verb's end event */
+	uint64_t verb_token; /* of the verb's end event */
 	struct dbd_msg order;
 	bool was_writable;
 	struct dbd_report report;
@@ -116,7 +117,7 @@ struct host {
 	char name[8];
 	struct drift clock;
 	bool is_up, is_arbiter;
-	int64_t frozen_until;  /* the whole host; its processes have the same then */
+	int64_t frozen_until; /* the whole host; its processes have the same then */
 	uint64_t boot;
 	struct proc control;
 	struct agent *agent;
@@ -124,18 +125,18 @@ struct host {
 	struct ctl *ctl;
 	uint64_t generation;
 	struct last {
-		struct msg *beat;  /* newest heartbeat of each node */
+		struct msg *beat; /* newest heartbeat of each node */
 		int64_t at_ms;
 	} last[SIM_NODES];
-	bool is_winning;       /* its generation is being committed */
+	bool is_winning; /* its generation is being committed */
 	bool is_stopping;
 	int64_t stop_by_us;
 	struct wake {
-		int64_t at_us;  /* of the tick that counts */
+		int64_t at_us; /* of the tick that counts */
 		uint64_t token;
 	} agent_wake, ctl_wake;
-	int64_t stall_us;      /* the next step's effects leave so much later */
-	bool is_leader;        /* its store believes that it leads */
+	int64_t stall_us;        /* the next step's effects leave so much later */
+	bool is_leader;          /* its store believes that it leads */
 	int64_t control_seen_us; /* when its store heard its control process last */
 	int64_t stored_until_ms; /* controller lease as the store has it, local clock */
 	struct proc vipd;
@@ -148,12 +149,12 @@ struct host {
 struct timeline {
 	int parent, group;
 	uint64_t fork;
-	int number;        /* as PostgreSQL numbers them: parent's plus one */
-	uint64_t acked;    /* newest position on it that a client was told is committed */
+	int number;     /* as PostgreSQL numbers them: parent's plus one */
+	uint64_t acked; /* newest position on it that a client was told is committed */
 };
 
 struct store {
-	int leader;             /* NODE_NONE */
+	int leader; /* NODE_NONE */
 	uint64_t term;
 	int64_t bad_since, patience;
 	uint64_t generation, next_op;
@@ -169,7 +170,7 @@ struct world {
 	unsigned broken;
 	const struct profile *profile;
 	int node_count, group_count;
-	bool has_vipd, is_calm;   /* is_calm: no more faults */
+	bool has_vipd, is_calm; /* is_calm: no more faults */
 	bool is_slow_disk;
 	struct voter_set voters;
 	uint64_t last_run;
@@ -179,15 +180,15 @@ struct world {
 	struct store store;
 	struct timeline timelines[SIM_TIMELINES];
 	int timeline_count;
-	int newest_tl[SIM_GROUPS];     /* of the primary that clients reached last, -1: none */
+	int newest_tl[SIM_GROUPS]; /* of the primary that clients reached last, -1: none */
 	struct msg *free_msgs;
-	int msg_count; /* in use */
+	int msg_count;    /* in use */
 	struct msg *msgs; /* owned, SIM_MSGS */
 	struct update update;
 	char violation[256];
 	/* statistics over all runs */
 	uint64_t events, failovers, switchovers, promotions, faults, acks, commits, lost_commits;
-	uint64_t dirty;                /* something that an invariant looks at may have changed */
+	uint64_t dirty; /* something that an invariant looks at may have changed */
 };
 
 /* net.c: messages between control processes, and their buffers */
