@@ -114,7 +114,7 @@ struct guard {
 };
 
 struct host {
-	char name[8];
+	char name[16];
 	struct drift clock;
 	bool is_up, is_arbiter;
 	int64_t frozen_until; /* the whole host; its processes have the same then */
