@@ -16,8 +16,8 @@ struct watch {
 	const struct config *config;
 	struct node *node;
 	const struct admin *admin;
-	uint64_t change;     /* leadership looked at last */
-	int64_t since_ms;    /* when it began, or when it was last offered away */
+	uint64_t change;  /* leadership looked at last */
+	int64_t since_ms; /* when it began, or when it was last offered away */
 	bool is_handing_over;
 	bool is_stopped;
 };

@@ -1,5 +1,6 @@
-/* A leader whose control process is silent (frozen, or dying again and again) would leave the cluster without a controller for as long as its
- * dqlite node lives. So the store gives the leadership away when nothing came from the control session for as long as a node may be silent. */
+/* A leader whose control process is silent (frozen, or dying again and again) would leave the cluster without a controller for
+ * as long as its dqlite node lives. So the store gives the leadership away when nothing came from the control session for as
+ * long as a node may be silent. */
 #ifndef STORE_WATCH_H
 #define STORE_WATCH_H
 

@@ -86,7 +86,8 @@ struct agent *agent_new(const struct agent_setup *s, int64_t now_ms)
 	a->self = s->self;
 	a->now_ms = now_ms;
 	a->incarnation = s->incarnation;
-	/* Numbers of two runs never meet: a late answer to a heartbeat of the run before must not count as a grant of a round of this one. */
+	/* Numbers of two runs never meet: a late answer to a heartbeat of the run before must not count as a grant of a round
+	 * of this one. */
 	a->number = (s->incarnation & UINT32_MAX) << 16;
 	a->node_count = s->node_count;
 	memcpy(a->nodes, s->nodes, (size_t)s->node_count * sizeof a->nodes[0]);

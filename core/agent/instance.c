@@ -179,7 +179,10 @@ static struct dbd_msg *send_verb(struct agent *a, struct instance *in, enum dbd_
 
 static void stop_server(struct agent *a, struct instance *in, enum dbd_stop_mode mode, struct agent_update *u)
 {
-	if (!instance_is_running(in) || (in->verb == DBD_STOP && (!in->is_ordered || in->verb_step == in->order.step)))
+	bool is_promoting = in->verb == DBD_PROMOTE || in->report.verb == DBD_PROMOTE; /* it may have been started meanwhile */
+
+	if ((!instance_is_running(in) && !is_promoting) ||
+	    (in->verb == DBD_STOP && (!in->is_ordered || in->verb_step == in->order.step)))
 		return;
 	send_verb(a, in, DBD_STOP, u)->mode = (uint16_t)mode;
 }
@@ -231,7 +234,8 @@ static void drive_primary(struct agent *a, struct instance *in, struct agent_upd
 		return;
 	}
 	if (!in->order.is_bring_up) {
-		/* Half brought up under an order that is over, neither ended nor a primary: it ends, and the controller decides anew. */
+		/* Half brought up under an order that is over, neither ended nor a primary: it ends, and the controller decides
+		 * anew. */
 		if (in->report.process == DBD_PROC_RUNNING && in->report.role == DBD_ROLE_REPLICA)
 			stop_server(a, in, DBD_STOP_FAST, u);
 		return;
@@ -252,8 +256,8 @@ static bool needs_rewind(const struct instance *in)
 	return !(in->report.process == DBD_PROC_RUNNING && in->report.is_receiving);
 }
 
-/* What proves one history once proves it until the next promotion: a replica whose primary has just stopped for a switchover must not be
- * rewound because its agent does not remember. */
+/* What proves one history once proves it until the next promotion: a replica whose primary has just stopped for a switchover
+ * must not be rewound because its agent does not remember. */
 static void note_one_history(struct instance *in, const char *upstream)
 {
 	if (in->report.process == DBD_PROC_RUNNING && in->report.role == DBD_ROLE_REPLICA && in->report.is_receiving &&
@@ -291,6 +295,19 @@ static bool is_lost(struct agent *a, struct instance *in)
 	return a->now_ms - in->not_receiving_since_ms > NOT_RECEIVING_MS;
 }
 
+/* Another system's data is somebody's: it is neither rewound nor replaced by a clone. */
+static bool is_foreign(struct instance *in)
+{
+	if (in->order.system_id[0] == '\0' || in->report.system_id[0] == '\0' ||
+	    strcmp(in->order.system_id, in->report.system_id) == 0)
+		return false;
+	snprintf(in->error, sizeof in->error,
+	         "the data directory belongs to system identifier %.39s, the group's is %.39s: move it away, then it is cloned",
+	         in->report.system_id, in->order.system_id);
+	in->error_step = in->order.step;
+	return true;
+}
+
 static void drive_replica(struct agent *a, struct instance *in, struct agent_update *u)
 {
 	const char *upstream = in->order.primary == NODE_NONE ? "" : a->nodes[in->order.primary].name;
@@ -304,6 +321,8 @@ static void drive_replica(struct agent *a, struct instance *in, struct agent_upd
 		return;
 	}
 	note_one_history(in, upstream);
+	if (is_foreign(in))
+		return;
 	if (in->rejoin != REJOIN_FOLLOW || needs_rewind(in)) {
 		rejoin(a, in, in->rejoin == REJOIN_REBUILD ? REJOIN_REBUILD : REJOIN_REWIND, u);
 		return;

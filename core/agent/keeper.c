@@ -36,13 +36,22 @@ static bool is_primary_running(const struct instance *in)
 	return instance_is_running(in) && in->report.role != DBD_ROLE_REPLICA;
 }
 
+/* A promotion under way makes a primary at any moment, whatever the last report says; a server that is to stop counts until it
+ * has ended. */
+static bool may_be_primary(const struct instance *in)
+{
+	if (in->verb == DBD_PROMOTE || in->report.verb == DBD_PROMOTE)
+		return true;
+	return is_primary_running(in) || (instance_is_running(in) && in->is_ordered && in->order.role == ORDER_STOP);
+}
+
 /* Promise 1: the grants go back only when nobody can reach this server as a primary any more: it has ended (or never was one),
  * and vipd has confirmed that address and port are closed, or their deadline has passed. */
 static void give_up(struct agent *a, struct instance *in, struct agent_update *u)
 {
 	struct agent_action *x;
 
-	if (in->lease.value == 0 || is_open(a, in) || (in->is_dbd_up && in->is_report_known && is_primary_running(in)))
+	if (in->lease.value == 0 || is_open(a, in) || (in->is_dbd_up && in->is_report_known && may_be_primary(in)))
 		return;
 	/* What the guard's server does is not known while it is away: the lease ends by itself then. */
 	if (!in->is_dbd_up || !in->is_report_known)

@@ -237,8 +237,9 @@ static void make_commit(struct ctl *c, struct group *g, const struct rule *rule,
 	g->is_commit_queued = true;
 }
 
-/* Promise 2: an order with another set may still be on its way to the primary, an earlier one of ours or a deposed controller's. What the
- * server reports counts from when its node took an order of this generation that left after the last change: from then on it drops those. */
+/* Promise 2: an order with another set may still be on its way to the primary, an earlier one of ours or a deposed
+ * controller's. What the server reports counts from when its node took an order of this generation that left after the last
+ * change: from then on it drops those. */
 static bool has_obeyed(const struct ctl *c, const struct group *g)
 {
 	const struct instance_report *p = &g->inst[g->rec.primary].r;

@@ -52,9 +52,9 @@ struct group {
 	int64_t ordered_ms[MAX_NODES];
 	node_set sync_wanted; /* what the primary shall be told to wait for */
 	node_set sync_told;   /* sync_wanted of the last order */
-	uint64_t sync_beat;   /* the primary's newest heartbeat when sync_told changed: orders that answer a later one carry it */
+	uint64_t sync_beat; /* the primary's newest heartbeat when sync_told changed: orders that answer a later one carry it */
 	uint64_t sync_incarnation; /* of the primary's agent then, 0: not told yet */
-	int64_t sync_seen_ms; /* since when the server reports sync_wanted as in force; 0: it does not */
+	int64_t sync_seen_ms;      /* since when the server reports sync_wanted as in force; 0: it does not */
 	struct view_instance inst[MAX_NODES];
 };
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PROBE_LIMIT_MS 300
+#define PROBE_LIMIT_MS   300
 #define SESSION_LIMIT_MS 200 /* to connect, and to prepare */
 
 /* clang-format off */

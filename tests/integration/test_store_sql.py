@@ -701,7 +701,8 @@ def test_a_change_of_the_leader_is_seen_by_everybody(trio):
     move(trio, target)
     with pytest.raises(psycopg2.Error):  # closed, so that it connects again
         relayed.cursor().execute("SELECT 1")
-    assert code_of(direct.cursor(), "SELECT 1") == "57P01"
+    # While the node knows of no leader at all it says so and waits with the client; then it sends it away.
+    wait_for(lambda: code_of(direct.cursor(), "SELECT 1") == "57P01", "the session to be sent away")
     with pytest.raises(psycopg2.Error):
         direct.cursor().execute("SELECT 1")
     assert direct.closed
@@ -721,18 +722,21 @@ def c_poll(connection):
 
 
 def test_a_new_leader_acknowledges_no_write_before_it_holds_the_lease(trio):
-    leader = leader_of(trio)
-    target = next(n for n in trio if n is not leader)
     for n in trio:
         n.grant(deadline=1, generation=4)  # in the past
-    leader.do("CREATE TABLE IF NOT EXISTS ack(id INTEGER PRIMARY KEY)")
-    leader.do("CALL mha_transfer(%s)", target.info()["id"])
-    wait_for(lambda: target.info()["is_leader"] == "t", "the target to lead")
-    c = target.tcp()
-    c.autocommit = True
-    with pytest.raises(psycopg2.Error, match="no lease") as caught:
-        c.cursor().execute("INSERT INTO ack VALUES (1)")
-    assert caught.value.pgcode in ("57P03", "08007")
+    leader_of(trio).do("CREATE TABLE IF NOT EXISTS ack(id INTEGER PRIMARY KEY)")
+    for _ in range(5):  # on a busy machine leadership may move on by itself meanwhile: then once more
+        leader = leader_of(trio)
+        target = next(n for n in trio if n is not leader)
+        leader.do("CALL mha_transfer(%s)", target.info()["id"])
+        wait_for(lambda: target.info()["is_leader"] == "t", "the target to lead")
+        c = target.tcp()
+        c.autocommit = True
+        with pytest.raises(psycopg2.Error) as caught:
+            c.cursor().execute("INSERT INTO ack VALUES (1)")
+        if caught.value.pgcode != "57P01":
+            break
+    assert caught.value.pgcode in ("57P03", "08007") and "no lease" in str(caught.value)
     target.do("INSERT INTO ack VALUES (2)")  # the control session is exempt
     target.grant(generation=5)
     c.cursor().execute("INSERT INTO ack VALUES (3)")

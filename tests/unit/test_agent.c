@@ -339,6 +339,23 @@ static void an_old_primary_comes_back_by_rewind_then_by_clone(void **state)
 	assert_int_equal(b->dbd_verbs[DBD_REBUILD], 1);
 }
 
+static void data_of_another_system_is_neither_followed_nor_replaced(void **state)
+{
+	struct bench *b = *state;
+	struct order o = order_of(b, ORDER_REPLICA, 2, 9);
+	int i;
+
+	snprintf(b->report.system_id, sizeof b->report.system_id, "111");
+	snprintf(o.system_id, sizeof o.system_id, "222");
+	o.is_rejoin = true;
+	report(b);
+	give(b, &o);
+	for (i = 0; i < 100; i++)
+		tick(b, 200);
+	assert_int_equal(b->dbd_verbs[DBD_FOLLOW] + b->dbd_verbs[DBD_REWIND] + b->dbd_verbs[DBD_REBUILD], 0);
+	assert_non_null(strstr(agent_heartbeat(b->agent)->reports[0].error, "111"));
+}
+
 static void a_primary_that_was_replaced_is_stopped_at_once(void **state)
 {
 	struct bench *b = *state;
@@ -364,6 +381,7 @@ int main(void)
 	        AGENT_TEST(orders_of_older_epochs_generations_and_heartbeats_are_dropped),
 	        AGENT_TEST(a_restarted_agent_resumes_the_lease_of_its_running_primary),
 	        AGENT_TEST(an_old_primary_comes_back_by_rewind_then_by_clone),
+	        AGENT_TEST(data_of_another_system_is_neither_followed_nor_replaced),
 	        AGENT_TEST(a_primary_that_was_replaced_is_stopped_at_once),
 	};
 
