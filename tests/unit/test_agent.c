@@ -24,7 +24,7 @@ struct bench {
 	int64_t vip_deadline_ms;
 	bool is_vip_released, is_lease_released;
 	uint32_t vip_seq;
-	int heartbeats;
+	int heartbeats, kills;
 };
 
 static void step(struct bench *b, struct agent_event *e);
@@ -50,6 +50,8 @@ static void note(struct bench *b)
 			b->is_lease_released = true;
 		} else if (x->type == AGENT_SEND_HEARTBEAT) {
 			b->heartbeats++;
+		} else if (x->type == AGENT_KILL_DBD) {
+			b->kills++;
 		}
 	}
 }
@@ -279,6 +281,77 @@ static void a_running_primary_never_gives_its_grants_back(void **state)
 	assert_true(b->is_lease_released);
 }
 
+/* The server has ended and is being started for another promotion: no process yet, and one that is a primary at any moment. */
+static void a_promotion_under_way_keeps_the_grants_and_is_interrupted_by_a_stop(void **state)
+{
+	struct bench *b = *state;
+	struct order o = order_of(b, ORDER_PRIMARY, 2, 7);
+
+	o.is_bring_up = true;
+	give(b, &o);
+	tick(b, 200);
+	grant(b, N2);
+	grant(b, N3);
+	assert_int_equal(b->dbd_verbs[DBD_PROMOTE], 1);
+	b->now_ms += 1000; /* what an earlier process might have left open has lapsed */
+	tick(b, 0);
+	o = order_of(b, ORDER_PRIMARY, 2, 8); /* steady: the record knows nothing of it */
+	give(b, &o);
+	tick(b, 10);
+	assert_false(b->is_lease_released);
+	o = order_of(b, ORDER_STOP, 2, 9);
+	give(b, &o);
+	assert_int_equal(b->dbd_verbs[DBD_STOP], 1);
+	reply(b, 0);
+	tick(b, 10);
+	assert_true(b->is_lease_released);
+}
+
+static void a_promotion_under_a_lease_ends_with_the_lease(void **state)
+{
+	struct bench *b = *state;
+	struct order o = order_of(b, ORDER_PRIMARY, 2, 7);
+
+	vip_reply(b, 0); /* no fence: the guard's deadline is the only one */
+	o.is_bring_up = true;
+	give(b, &o);
+	tick(b, 200);
+	grant(b, N2);
+	grant(b, N3);
+	assert_int_equal(b->dbd_verbs[DBD_PROMOTE], 1);
+	assert_true(b->last_dbd.deadline_ns > 0);
+	assert_int_equal(b->last_dbd.grace_ms, 0);
+}
+
+static void a_server_left_half_brought_up_is_stopped(void **state)
+{
+	struct bench *b = *state;
+	struct order o;
+
+	become_primary(b);
+	b->report.role = DBD_ROLE_REPLICA;
+	report(b);
+	o = order_of(b, ORDER_PRIMARY, 2, 8); /* steady: nobody brings it up again */
+	give(b, &o);
+	reply(b, 1); /* the promotion that was begun under the old order has failed */
+	b->now_ms += 1000;
+	tick(b, 0);
+	assert_int_equal(b->dbd_verbs[DBD_STOP], 1);
+}
+
+/* The guard's reports wait in the socket while the agent itself is frozen; a guard that is silent while it runs is killed. */
+static void only_a_guard_that_is_silent_while_the_agent_runs_is_killed(void **state)
+{
+	struct bench *b = *state;
+	int ticks = 0;
+
+	tick(b, 60000);
+	assert_int_equal(b->kills, 0);
+	while (b->kills == 0 && ++ticks < 100)
+		tick(b, 200);
+	assert_in_range(ticks, 10, 12);
+}
+
 static void orders_of_older_epochs_generations_and_heartbeats_are_dropped(void **state)
 {
 	struct bench *b = *state;
@@ -378,6 +451,10 @@ int main(void)
 	        AGENT_TEST(the_door_opens_when_promoted_and_leased),
 	        AGENT_TEST(grants_go_back_only_after_the_door_is_closed),
 	        AGENT_TEST(a_running_primary_never_gives_its_grants_back),
+	        AGENT_TEST(a_promotion_under_way_keeps_the_grants_and_is_interrupted_by_a_stop),
+	        AGENT_TEST(a_promotion_under_a_lease_ends_with_the_lease),
+	        AGENT_TEST(a_server_left_half_brought_up_is_stopped),
+	        AGENT_TEST(only_a_guard_that_is_silent_while_the_agent_runs_is_killed),
 	        AGENT_TEST(orders_of_older_epochs_generations_and_heartbeats_are_dropped),
 	        AGENT_TEST(a_restarted_agent_resumes_the_lease_of_its_running_primary),
 	        AGENT_TEST(an_old_primary_comes_back_by_rewind_then_by_clone),
