@@ -80,6 +80,10 @@ void ctl_free(struct ctl *c);
 void ctl_add_node(struct ctl *c, const struct ctl_node *n);
 void ctl_add_group(struct ctl *c, const struct group_record *g);
 
+/* What this node had heard before it became controller; before the first step. Nothing is decided on it yet: a view that is
+ * half there would look like trouble. */
+void ctl_heard(struct ctl *c, const struct heartbeat *hb, int64_t at_ms);
+
 enum event_type {
 	EVENT_TICK,
 	EVENT_HEARTBEAT, /* from any node, this one included */

@@ -128,6 +128,13 @@ static void take_event(struct ctl *c, const struct event *e)
 	}
 }
 
+void ctl_heard(struct ctl *c, const struct heartbeat *hb, int64_t at_ms)
+{
+	c->now_ms = at_ms;
+	view_heartbeat(c, hb);
+	c->now_ms = c->start_ms;
+}
+
 static void emit_commits(struct ctl *c, struct update *u)
 {
 	size_t i;

@@ -14,22 +14,18 @@
 #define ARBITER_RETRY_MS 100
 #define SIGN_MS          150
 
-static void feed_last_heartbeats(struct control *c)
+static void feed_last_heartbeats(struct control *c, struct ctl *ctl)
 {
-	struct event e = {.type = EVENT_HEARTBEAT};
 	unsigned i;
 
 	/* What this node heard before it became controller counts from when it was heard. */
-	for (i = 0; i < c->config->nodes_count && c->ctl != NULL; i++) {
+	for (i = 0; i < c->config->nodes_count; i++) {
 		struct last_heartbeat *l = &c->last[i];
 
 		if (l->json == NULL || l->extra.cluster_uuid[0] == '\0')
 			continue;
-		if (codec_decode(c->config, c->config->nodes[i].name, l->json, strlen(l->json), &c->frame, NULL) != ERR_OK)
-			continue;
-		e.now_ms = l->at_ms;
-		e.u.heartbeat = &c->frame.heartbeat;
-		effects_controller(c, &e);
+		if (codec_decode(c->config, c->config->nodes[i].name, l->json, strlen(l->json), &c->frame, NULL) == ERR_OK)
+			ctl_heard(ctl, &c->frame.heartbeat, l->at_ms);
 	}
 }
 
@@ -47,6 +43,7 @@ static void become_controller(struct control *c, const char *json, uint64_t gene
 		c->retry_ms = ae.now_ms + 1000;
 		return;
 	}
+	feed_last_heartbeats(c, ctl);
 	c->ctl = ctl;
 	c->generation = generation;
 	c->leadership = LEADERSHIP_ACTIVE;
@@ -54,7 +51,6 @@ static void become_controller(struct control *c, const char *json, uint64_t gene
 	log_info("controller", "generation %" PRIu64 " is committed -> this node decides", generation);
 	ae.u.generation = generation;
 	effects_agent(c, &ae);
-	feed_last_heartbeats(c);
 	tick.now_ms = clock_now_ms();
 	effects_controller(c, &tick);
 }
