@@ -185,8 +185,7 @@ void control_ctl_event(struct world *w, int node, struct event *e)
 {
 	struct host *h = &w->hosts[node];
 
-	if (e->now_ms == 0)
-		e->now_ms = local_ms(w, node);
+	e->now_ms = local_ms(w, node);
 	(void)ctl_step(h->ctl, e, &w->update);
 	for (size_t i = 0; i < w->update.commit_count; i++)
 		raft_commit(w, node, &w->update.commits[i]);
@@ -425,19 +424,13 @@ void control_leads(struct world *w, int node, uint64_t generation, const struct 
 	}
 	for (int g = 0; g < w->group_count; g++)
 		ctl_add_group(h->ctl, &rec[g]);
+	/* What this node heard before counts from when it was heard. */
+	for (int i = 0; i < w->node_count; i++)
+		if (h->last[i].beat != NULL)
+			ctl_heard(h->ctl, &h->last[i].beat->u.beat.hb, h->last[i].at_ms);
 	e.u.generation = generation;
 	control_deliver(w, node, &e);
-	/* What this node heard before counts from when it was heard. */
-	for (int i = 0; i < w->node_count && h->ctl != NULL; i++) {
-		struct event heard = {.type = EVENT_HEARTBEAT, .now_ms = h->last[i].at_ms};
-
-		if (h->last[i].beat == NULL)
-			continue;
-		heard.u.heartbeat = &h->last[i].beat->u.beat.hb;
-		control_ctl_event(w, node, &heard);
-	}
-	if (h->ctl != NULL)
-		control_ctl_event(w, node, &tick);
+	control_ctl_event(w, node, &tick);
 }
 
 void control_deposed(struct world *w, int node)
