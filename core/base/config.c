@@ -28,10 +28,24 @@ static const cyaml_schema_field_t sql_fields[] = {
         CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t tls_fields[] = {
+        OPT_STR("mode", struct config_tls, mode),
+        OPT_STR("ca", struct config_tls, ca),
+        OPT_STR("cert", struct config_tls, cert),
+        OPT_STR("key", struct config_tls, key),
+        CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t api_fields[] = {
+        OPT_STR("health", struct config_api, health),
+        CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t node_fields[] = {
         REQ_STR("name", struct config_node, name),
         REQ_STR("address", struct config_node, address),
         OPT_STR("role", struct config_node, role),
+        OPT_STR("failure_domain", struct config_node, failure_domain),
         OPT_PORT("peer_port", struct config_node, peer_port),
         OPT_PORT("raft_port", struct config_node, raft_port),
         OPT_PORT("sql_port", struct config_node, sql_port),
@@ -77,9 +91,13 @@ static const cyaml_schema_field_t config_fields[] = {
         OPT_STR("user", struct config, user),
         OPT_STR("profile", struct config, profile),
         OPT_STR("vip_allow", struct config, vip_allow),
+        OPT_STR("failure_domain", struct config, failure_domain),
         CYAML_FIELD_MAPPING("ports", CYAML_FLAG_OPTIONAL, struct config, ports, ports_fields),
         CYAML_FIELD_MAPPING("sql", CYAML_FLAG_OPTIONAL, struct config, sql, sql_fields),
-        CYAML_FIELD_SEQUENCE_COUNT("nodes", CYAML_FLAG_POINTER, struct config, nodes, nodes_count, &node_schema, 1, 16),
+        CYAML_FIELD_MAPPING("tls", CYAML_FLAG_OPTIONAL, struct config, tls, tls_fields),
+        CYAML_FIELD_MAPPING("api", CYAML_FLAG_OPTIONAL, struct config, api, api_fields),
+        CYAML_FIELD_SEQUENCE_COUNT("nodes", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, nodes, nodes_count,
+                                   &node_schema, 0, CONFIG_NODES_MAX),
         CYAML_FIELD_SEQUENCE_COUNT("vips", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, vips, vips_count,
                                    &vip_schema, 0, 8),
         CYAML_FIELD_SEQUENCE_COUNT("instances", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, instances,
@@ -134,6 +152,32 @@ static void default_port(uint16_t *port, uint16_t value)
 		*port = value;
 }
 
+/* Room for all nodes there may ever be, and an entry of this node's own. */
+static void settle_nodes(struct config *c)
+{
+	c->nodes = mem_resize(c->nodes, CONFIG_NODES_MAX * sizeof *c->nodes);
+	if (config_find_node(c, c->node) == NULL && c->nodes_count == 0)
+		(void)config_add_node(c, c->node, c->address, c->role);
+}
+
+struct config_node *config_add_node(struct config *c, const char *name, const char *address, const char *role)
+{
+	struct config_node *n = &c->nodes[c->nodes_count];
+
+	if (c->nodes_count == CONFIG_NODES_MAX)
+		return NULL;
+	memset(n, 0, sizeof *n);
+	n->name = mem_strdup(name);
+	n->address = mem_strdup(address);
+	n->role = mem_strdup(role);
+	n->failure_domain = mem_strdup("");
+	n->peer_port = c->ports.peer;
+	n->raft_port = c->ports.raft;
+	n->sql_port = c->ports.sql;
+	c->nodes_count++;
+	return n;
+}
+
 static void fill_defaults(struct config *c)
 {
 	unsigned i;
@@ -143,13 +187,17 @@ static void fill_defaults(struct config *c)
 	default_str(&c->run_dir, "/run/mha4rdb");
 	default_str(&c->profile, "default");
 	default_str(&c->vip_allow, "/etc/mha4rdb/vip.allow");
+	default_str(&c->failure_domain, "");
+	default_str(&c->tls.mode, "managed");
 	default_port(&c->ports.peer, 7400);
 	default_port(&c->ports.raft, 7401);
 	default_port(&c->ports.sql, 5433);
 	if (c->sql.auth != NULL)
 		default_str(&c->sql.listen, "0.0.0.0");
+	settle_nodes(c);
 	for (i = 0; i < c->nodes_count; i++) {
 		default_str(&c->nodes[i].role, "data");
+		default_str(&c->nodes[i].failure_domain, "");
 		default_port(&c->nodes[i].peer_port, c->ports.peer);
 		default_port(&c->nodes[i].raft_port, c->ports.raft);
 		default_port(&c->nodes[i].sql_port, c->ports.sql);
@@ -207,6 +255,10 @@ static int check_nodes(const struct config *c, struct err *e)
 	unsigned i, j;
 	int rc;
 
+	if (c->nodes_count > 1 && strcmp(c->tls.mode, "managed") == 0)
+		return err_set(e, ERR_INVAL,
+		               "nodes: with tls mode managed a host joins by the token that `mha-shell node add` prints: leave nodes "
+		               "out, or give certificates of your own (tls: {mode: files, ...})");
 	for (i = 0; i < c->nodes_count; i++) {
 		if ((rc = check_name("nodes: name", c->nodes[i].name, e)) != ERR_OK ||
 		    (rc = check_address("nodes: address", c->nodes[i].address, e)) != ERR_OK ||
@@ -284,10 +336,27 @@ static int check_dirs(const struct config *c, struct err *e)
 	return ERR_OK;
 }
 
+static int check_tls(const struct config *c, struct err *e)
+{
+	static const char *const modes[] = {"managed", "files", "insecure-plaintext", NULL};
+	bool has_files = c->tls.ca != NULL || c->tls.cert != NULL || c->tls.key != NULL;
+	int rc = check_choice("tls: mode", c->tls.mode, modes, e);
+
+	if (rc != ERR_OK)
+		return rc;
+	if (strcmp(c->tls.mode, "files") != 0)
+		return has_files ? err_set(e, ERR_INVAL, "tls: ca, cert and key belong to mode: files, not to \"%s\"", c->tls.mode)
+		                 : ERR_OK;
+	if (c->tls.ca == NULL || c->tls.cert == NULL || c->tls.key == NULL)
+		return err_set(e, ERR_INVAL, "tls: mode: files needs ca, cert and key: the paths of three PEM files");
+	return ERR_OK;
+}
+
 static int check_config(const struct config *c, struct err *e)
 {
 	static const char *const profiles[] = {"fast", "default", "relaxed", NULL};
-	static const char *const auths[] = {"trust", NULL};
+	static const char *const auths[] = {"insecure-trust", NULL};
+	static const char *const healths[] = {"insecure-open", NULL};
 	int rc;
 
 	if ((rc = check_name("cluster", c->cluster, e)) != ERR_OK || (rc = check_name("node", c->node, e)) != ERR_OK ||
@@ -296,6 +365,10 @@ static int check_config(const struct config *c, struct err *e)
 	    (rc = check_choice("profile", c->profile, profiles, e)) != ERR_OK)
 		return rc;
 	if (c->sql.auth != NULL && (rc = check_choice("sql: auth", c->sql.auth, auths, e)) != ERR_OK)
+		return rc;
+	if (c->api.health != NULL && (rc = check_choice("api: health", c->api.health, healths, e)) != ERR_OK)
+		return rc;
+	if ((rc = check_tls(c, e)) != ERR_OK)
 		return rc;
 	if (c->sql.listen != NULL && c->sql.auth == NULL)
 		return err_set(e, ERR_INVAL, "sql: listen needs sql: auth");
@@ -368,6 +441,12 @@ bool config_is_arbiter(const struct config *c)
 char *config_path_dbd(const struct config *c, const char *group, char *buf)
 {
 	snprintf(buf, 108, "%s/dbd-%s.sock", c->run_dir, group);
+	return buf;
+}
+
+char *config_path_api(const struct config *c, char *buf)
+{
+	snprintf(buf, 108, "%s/api.sock", c->run_dir);
 	return buf;
 }
 

@@ -8,9 +8,14 @@
  *   state_dir: /var/lib/mha4rdb      # store/, dbd/<group>/
  *   run_dir: /run/mha4rdb            # sockets
  *   user: mha                        # OS user of the unprivileged processes; left out: as the caller
- *   sql: {auth: trust, listen: 0.0.0.0}   # trust: no password over TCP; left out: unix socket only
+ *   failure_domain: rack1            # voters are spread over these; left out: a domain of its own
+ *   tls: {mode: managed}             # managed: certificates of the cluster's own CA, in state_dir/tls, made by init and join
+ *                                    # files: the operator's own, given as ca, cert, key (PEM); insecure-plaintext: no
+ *                                    # encryption and no authentication between nodes and at the API
+ *   sql: {auth: insecure-trust, listen: 0.0.0.0}   # insecure-trust: no password over TCP; left out: unix socket only
+ *   api: {health: insecure-open}     # health routes answer without a certificate (load balancers); left out: they do not
  *   profile: default                 # used by `cluster init` only: fast | default | relaxed
- *   nodes:                           # every host of the cluster, this one included
+ *   nodes:                           # only with tls mode files or insecure-plaintext: hosts that may join without a token
  *     - {name: n1, address: 10.77.0.11}        # peer_port, raft_port, sql_port where they differ; role: arbiter
  *   vip_allow: /etc/mha4rdb/vip.allow
  *   vips:
@@ -41,15 +46,26 @@ struct config_ports {
 };
 
 struct config_sql {
-	char *auth;   /* NULL or "trust" */
+	char *auth;   /* NULL or "insecure-trust" */
 	char *listen; /* numeric address of the TCP listener; NULL: 0.0.0.0 when auth is set */
+};
+
+struct config_tls {
+	char *mode; /* "managed", "files" or "insecure-plaintext" */
+	char *ca, *cert, *key;
+};
+
+struct config_api {
+	char *health; /* NULL or "insecure-open" */
 };
 
 struct config_node {
 	char *name;
 	char *address;
 	char *role; /* "data" (default) or "arbiter" */
+	char *failure_domain; /* "" when not said */
 	uint16_t peer_port, raft_port, sql_port;
+	bool is_removed; /* was a member of the cluster (core/base/roster.h): neither dialled nor listened to */
 };
 
 struct config_vip {
@@ -66,11 +82,16 @@ struct config_instance {
 	unsigned settings_count;
 };
 
-/* After config_load every string that has a default is set, and every port too. */
+#define CONFIG_NODES_MAX 16
+
+/* After config_load every string that has a default is set, and every port too. nodes has room for CONFIG_NODES_MAX, so that
+ * pointers into it stay good while the cluster grows, and this node is always among them. */
 struct config {
-	char *cluster, *node, *role, *address, *state_dir, *run_dir, *user, *profile, *vip_allow;
+	char *cluster, *node, *role, *address, *state_dir, *run_dir, *user, *profile, *vip_allow, *failure_domain;
 	struct config_ports ports;
 	struct config_sql sql;
+	struct config_tls tls;
+	struct config_api api;
 	struct config_node *nodes;
 	unsigned nodes_count;
 	struct config_vip *vips;
@@ -84,6 +105,9 @@ struct config {
 int config_load(const char *path, struct config **ret, struct err *e) MUST_USE;
 void config_free(struct config *c);
 
+/* Append a node; strings are copied. NULL when there are CONFIG_NODES_MAX already. Borrowed. */
+struct config_node *config_add_node(struct config *c, const char *name, const char *address, const char *role);
+
 /* Borrowed; NULL when there is none of that name. */
 const struct config_node *config_find_node(const struct config *c, const char *name);
 const struct config_instance *config_find_instance(const struct config *c, const char *group);
@@ -94,5 +118,6 @@ bool config_is_arbiter(const struct config *c);
  * The store's is .s.PGSQL.<sql port>, so that libpq finds it with host=<run_dir> port=<sql port>. */
 char *config_path_dbd(const struct config *c, const char *group, char *buf); /* <run_dir>/dbd-<group>.sock */
 char *config_path_vipd(const struct config *c, char *buf);                   /* <run_dir>/vipd.sock */
+char *config_path_api(const struct config *c, char *buf);                    /* <run_dir>/api.sock */
 
 #endif

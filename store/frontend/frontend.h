@@ -1,5 +1,5 @@
 /* The SQL front end: PostgreSQL's protocol v3 in front of the dqlite node of this process, SQLite's dialect behind it.
- * Two listeners (the unix socket <run_dir>/.s.PGSQL.<sql port>; TCP when sql.auth is trust), two databases ("config", "mha").
+ * Two listeners (the unix socket <run_dir>/.s.PGSQL.<sql port>; TCP when sql.auth is insecure-trust), two databases ("config", "mha").
  * Everything runs on the one loop; nothing blocks it. */
 #ifndef STORE_FRONTEND_FRONTEND_H
 #define STORE_FRONTEND_FRONTEND_H

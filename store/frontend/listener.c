@@ -114,7 +114,7 @@ int listener_start(struct frontend *f, struct listener **ret, struct err *e)
 	int rc = ERR_OK;
 
 	l->f = f;
-	if (f->config->sql.auth != NULL && strcmp(f->config->sql.auth, "trust") == 0)
+	if (f->config->sql.auth != NULL && strcmp(f->config->sql.auth, "insecure-trust") == 0)
 		rc = listen_tcp(l, f->config, e);
 	if (rc == ERR_OK)
 		rc = listen_unix(l, f->config, e); /* last: its file is the sign that the store is ready */

@@ -1,4 +1,4 @@
-/* The doors: the unix socket, and TCP when sql.auth is trust. */
+/* The doors: the unix socket, and TCP when sql.auth is insecure-trust. */
 #ifndef STORE_FRONTEND_LISTENER_H
 #define STORE_FRONTEND_LISTENER_H
 

@@ -94,7 +94,7 @@ class Dbd:
         settings = "      settings: [\"shared_buffers=16MB\", \"max_connections=30\"]\n" if self.engine == "postgresql" else ""
         with open(self.dir + "/node.yaml", "w") as f:
             f.write("cluster: test\nnode: %s\naddress: 127.0.0.1\nstate_dir: %s/state\nrun_dir: %s/run\n" % (self.name, self.dir, self.dir))
-            f.write("nodes:\n" + "".join("  - {name: n%d, address: 127.0.0.1}\n" % i for i in (1, 2, 3)))
+            f.write("tls: {mode: insecure-plaintext}\nnodes:\n" + "".join("  - {name: n%d, address: 127.0.0.1}\n" % i for i in (1, 2, 3)))
             f.write("instances:\n  - group: main\n      engine: %s\n      data_dir: %s\n      port: %d\n      bin_dir: %s\n%s%s"
                     "      hba: [\"host all all 127.0.0.1/32 trust\"]\n"
                     .replace("      engine", "    engine").replace("      data", "    data").replace("      port", "    port")

@@ -34,7 +34,7 @@ class Host:
         os.makedirs(self.dir, exist_ok=True)
         os.chmod(self.dir, 0o755)
         with open(self.dir + "/node.yaml", "w") as f:
-            f.write("cluster: %s\nnode: %s\naddress: %s\nstate_dir: %s/state\nrun_dir: %s/run\nprofile: fast\nnodes:\n" %
+            f.write("cluster: %s\nnode: %s\naddress: %s\nstate_dir: %s/state\nrun_dir: %s/run\nprofile: fast\ntls: {mode: insecure-plaintext}\nnodes:\n" %
                     (cluster, name, address, self.dir, self.dir))
             for n, a in nodes:
                 f.write("  - {name: %s, address: %s}\n" % (n, a))

@@ -75,7 +75,7 @@ class Node:
         (self.dir / "node.yaml").write_text(
             f"cluster: lab\nnode: {self.name}\nrole: data\naddress: {self.address}\n"
             f"ports: {{peer: {self.peer}, raft: {self.raft}, sql: {self.port}}}\n"
-            f"state_dir: {self.dir}/state\nrun_dir: {self.run}\nsql: {{auth: trust, listen: {self.address}}}\nnodes:\n"
+            f"state_dir: {self.dir}/state\nrun_dir: {self.run}\ntls: {{mode: insecure-plaintext}}\nsql: {{auth: insecure-trust, listen: {self.address}}}\nnodes:\n"
             + "".join(n.as_yaml() for n in nodes)
         )
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-static const char good[] = "cluster: lab\nnode: n1\naddress: 127.0.0.1\nnodes:\n  - {name: n1, address: 127.0.0.1}\n"
+static const char good[] = "cluster: lab\nnode: n1\naddress: 127.0.0.1\ntls: {mode: insecure-plaintext}\nnodes:\n  - {name: n1, address: 127.0.0.1}\n"
                            "  - {name: n2, address: 127.0.0.2}\n";
 
 static char path[] = "/tmp/mha-config-XXXXXX";
