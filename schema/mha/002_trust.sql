@@ -35,7 +35,8 @@ CREATE TABLE roster (
   sql_port INTEGER NOT NULL,
   role TEXT NOT NULL CHECK (role IN ('data', 'arbiter')),
   failure_domain TEXT NOT NULL DEFAULT '',
-  removed_at INTEGER NOT NULL DEFAULT 0
+  leaving_at INTEGER NOT NULL DEFAULT 0,           -- removal was asked: its roles are being moved away
+  removed_at INTEGER NOT NULL DEFAULT 0            -- it was a member: refused from then on
 ) STRICT;
 
 CREATE TABLE roster_number (
