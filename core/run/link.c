@@ -65,7 +65,6 @@ static int create_context(struct link_hub *l, struct err *e)
 
 static void free_hub(struct link_hub *l)
 {
-	free(l->peers);
 	free(l->hello);
 	free(l);
 }
@@ -137,7 +136,7 @@ int link_start(uv_loop_t *loop, const struct config *c, const struct link_handle
 	l->ticked_ms = clock_now_ms();
 	uv_timer_init(loop, &l->tick);
 	l->tick.data = l;
-	link_peers_init(l);
+	link_peers_changed(l);
 	rc = create_context(l, e);
 	if (rc == ERR_OK)
 		rc = link_listen(l, e);

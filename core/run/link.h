@@ -41,6 +41,17 @@ void link_set_hello(struct link_hub *l, const char *json);
 bool link_send(struct link_hub *l, const char *peer, const char *json, size_t len);
 bool link_is_up(const struct link_hub *l, const char *peer);
 
+/* The configuration's nodes have new entries, changed addresses or is_removed flags: new ones are dialled or awaited, links
+ * with removed ones and with an old address are dropped. config->nodes itself must not have moved. The down handler may be
+ * called from within. */
+void link_peers_changed(struct link_hub *l);
+
+/* Who asks. An administrator's name is that of the certificate, the OS user at the unix socket, or "insecure" when the
+ * configuration has switched authentication off. */
+enum http_who { HTTP_NOBODY, HTTP_NODE, HTTP_ADMIN };
+/* *ret_name (may be NULL): borrowed until the reply; "" for HTTP_NOBODY. */
+enum http_who http_who(const struct http_request *r, const char **ret_name);
+
 const char *http_method(const struct http_request *r); /* "GET", "POST", "HEAD" */
 const char *http_path(const struct http_request *r);   /* without the query */
 /* Value of a query parameter, decoded; NULL when absent. Borrowed until the reply. */

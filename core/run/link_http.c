@@ -263,6 +263,14 @@ void link_http_stop(struct link_hub *l)
 	}
 }
 
+enum http_who http_who(const struct http_request *r, const char **ret_name)
+{
+	(void)r;
+	if (ret_name != NULL)
+		*ret_name = "insecure";
+	return HTTP_ADMIN;
+}
+
 const char *http_method(const struct http_request *r)
 {
 	return r->method;

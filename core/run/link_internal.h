@@ -50,8 +50,13 @@ struct conn {
 	size_t queued_bytes;
 };
 
+/* One place of the configuration's nodes. Name and address are copies: the configuration may replace its texts. */
 struct peer {
-	const struct config_node *node;
+	char name[33];
+	char address[48];
+	uint16_t port;
+	bool is_there; /* a peer: listed, not removed, not this node */
+	bool is_removed;
 	bool is_ours_to_dial;
 	struct conn *dialling; /* until it is up */
 	struct conn *up;
@@ -75,8 +80,7 @@ struct link_hub {
 	struct listener listeners[2];
 	uv_timer_t tick;
 	int64_t ticked_ms;
-	struct peer *peers;
-	unsigned peers_count;
+	struct peer peers[CONFIG_NODES_MAX];
 	struct conn *conns;
 	struct http_request *requests;
 	char *hello;
@@ -92,7 +96,6 @@ void link_set_socket_options(int fd);
 
 /* link_peer.c */
 int link_peer_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
-void link_peers_init(struct link_hub *l);
 void link_peers_tick(struct link_hub *l, int64_t now, bool was_stalled);
 void link_peers_stop(struct link_hub *l);
 /* The wsi ends: its conn, if it has one, is freed. Called at every sign of it, since a dial can end without any but the last.

@@ -12,24 +12,20 @@ static struct peer *find_peer(struct link_hub *l, const char *name)
 {
 	unsigned i;
 
-	for (i = 0; i < l->peers_count; i++)
-		if (strcmp(l->peers[i].node->name, name) == 0)
+	for (i = 0; i < CONFIG_NODES_MAX; i++)
+		if (l->peers[i].is_there && strcmp(l->peers[i].name, name) == 0)
 			return &l->peers[i];
 	return NULL;
 }
 
-void link_peers_init(struct link_hub *l)
+static bool was_removed(const struct link_hub *l, const char *name)
 {
-	const struct config *c = l->config;
 	unsigned i;
 
-	l->peers = mem_alloc(c->nodes_count * sizeof *l->peers);
-	for (i = 0; i < c->nodes_count; i++) {
-		if (strcmp(c->nodes[i].name, c->node) == 0)
-			continue;
-		l->peers[l->peers_count].node = &c->nodes[i];
-		l->peers[l->peers_count++].is_ours_to_dial = strcmp(c->node, c->nodes[i].name) < 0;
-	}
+	for (i = 0; i < CONFIG_NODES_MAX; i++)
+		if (l->peers[i].is_removed && strcmp(l->peers[i].name, name) == 0)
+			return true;
+	return false;
 }
 
 static struct conn *new_conn(struct link_hub *l, struct lws *wsi)
@@ -63,8 +59,18 @@ static void conn_drop(struct conn *c, const char *reason)
 		p->dialling = NULL;
 	if (p->up == c) {
 		p->up = NULL;
-		l->h.down(l->h.arg, p->node->name, reason);
+		l->h.down(l->h.arg, p->name, reason);
 	}
+}
+
+/* Every connection of the peer but `newest`, those that are still shaking hands too. */
+static void drop_all_of(struct link_hub *l, const struct peer *p, const struct conn *newest, const char *reason)
+{
+	struct conn *c;
+
+	for (c = l->conns; c != NULL && !l->is_stopping; c = c->next)
+		if (c->peer == p && c != newest)
+			conn_drop(c, reason);
 }
 
 /* From the tick only. An asynchronous kill would wait for libwebsockets' next event, which may be long in coming. */
@@ -105,8 +111,8 @@ static void dial(struct link_hub *l, struct peer *p, int64_t now)
 	struct lws_client_connect_info i = {
 	        .context = l->context,
 	        .vhost = l->vhost,
-	        .address = p->node->address,
-	        .port = p->node->peer_port,
+	        .address = p->address,
+	        .port = p->port,
 	        .path = LINK_PATH,
 	        .host = host,
 	        .origin = host,
@@ -117,7 +123,7 @@ static void dial(struct link_hub *l, struct peer *p, int64_t now)
 	        .opaque_user_data = c,
 	};
 
-	snprintf(host, sizeof host, "%s:%u", p->node->address, p->node->peer_port);
+	snprintf(host, sizeof host, "%s:%u", p->address, p->port);
 	c->is_dialled = true;
 	c->peer = p;
 	c->deadline_ms = now + LINK_CONNECT_MS;
@@ -158,21 +164,15 @@ static void refuse(struct conn *c, const char *name, const char *reason)
 static void go_up_if_agreed(struct conn *c)
 {
 	struct peer *p = c->peer;
-	struct conn *older = p->up;
 
 	if (!c->is_accepted || !c->is_welcomed)
 		return;
 	c->deadline_ms = 0;
 	if (p->dialling == c)
 		p->dialling = NULL;
-	if (older != NULL)
-		conn_drop(older, "replaced by a newer link");
-	/* The owner may have stopped the hub in its down handler. */
-	if (c->is_dropped)
-		return;
 	p->up = c;
 	p->refusal[0] = '\0';
-	c->hub->h.up(c->hub->h.arg, p->node->name);
+	c->hub->h.up(c->hub->h.arg, p->name);
 }
 
 static void receive_hello(struct conn *c, const char *name, const char *hello)
@@ -184,12 +184,16 @@ static void receive_hello(struct conn *c, const char *name, const char *hello)
 
 	if (strcmp(name, l->config->node) == 0)
 		snprintf(reason, sizeof reason, "the name \"%s\" is this node's own: give each host a name of its own", name);
+	else if (p == NULL && was_removed(l, name))
+		snprintf(reason, sizeof reason,
+		         "node \"%s\" was removed from the cluster: empty its state directory and add it again to take it back",
+		         name);
 	else if (p == NULL)
 		snprintf(reason, sizeof reason, "node \"%s\" is not among the nodes in the configuration of \"%s\"", name,
 		         l->config->node);
 	else if (c->is_dialled && c->peer != p)
 		snprintf(reason, sizeof reason, "at %s there should be \"%s\", not \"%s\": correct the addresses under nodes",
-		         c->peer->node->address, c->peer->node->name, name);
+		         c->peer->address, c->peer->name, name);
 	else if (!l->h.hello(l->h.arg, name, hello, reason, sizeof reason) && reason[0] == '\0')
 		snprintf(reason, sizeof reason, "\"%s\" does not want this link", l->config->node);
 	if (c->is_dropped)
@@ -198,6 +202,13 @@ static void receive_hello(struct conn *c, const char *name, const char *hello)
 		refuse(c, name, reason);
 		return;
 	}
+	/* The newest hello wins, also over a connection whose handshake is not done: what an older one still has on its way
+	 * must not come after the frames of this one (a release that follows a later ask would take a grant that counts). The
+	 * peer speaks on a connection only after our welcome to its hello, so the older one's hello has been seen before this.
+	 */
+	drop_all_of(l, p, c, "replaced by a newer link");
+	if (c->is_dropped) /* the owner may have stopped the hub in its down handler */
+		return;
 	c->peer = p;
 	c->is_accepted = true;
 	welcome = frame_welcome();
@@ -215,7 +226,7 @@ static void receive_refusal(struct conn *c, const char *reason)
 	if (p == NULL)
 		return;
 	p->next_dial_ms = clock_now_ms() + LINK_REDIAL_REFUSED_MS;
-	l->h.refused(l->h.arg, p->node->name, reason);
+	l->h.refused(l->h.arg, p->name, reason);
 }
 
 static void receive_handshake(struct conn *c, const char *text, size_t len)
@@ -232,7 +243,7 @@ static void receive_handshake(struct conn *c, const char *text, size_t len)
 		go_up_if_agreed(c);
 	} else {
 		log_warn("link", "closed a link from %s: its first frame is no hello",
-		         c->peer != NULL ? c->peer->node->name : "an unknown host");
+		         c->peer != NULL ? c->peer->name : "an unknown host");
 		conn_drop(c, "its first frame is no hello");
 	}
 	free(said);
@@ -245,12 +256,12 @@ static void receive_text(struct conn *c, const char *text, size_t len)
 	if (c->peer == NULL || c->peer->up != c)
 		receive_handshake(c, text, len);
 	else
-		l->h.frame(l->h.arg, c->peer->node->name, text, len);
+		l->h.frame(l->h.arg, c->peer->name, text, len);
 }
 
 static void drop_and_log(struct conn *c, const char *reason)
 {
-	log_warn("link", "closed the link with %s: %s", c->peer != NULL ? c->peer->node->name : "an unknown host", reason);
+	log_warn("link", "closed the link with %s: %s", c->peer != NULL ? c->peer->name : "an unknown host", reason);
 	conn_drop(c, reason);
 }
 
@@ -352,6 +363,34 @@ int link_peer_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
 	}
 }
 
+/* Take over what the configuration says about one place. */
+static void update_peer(struct link_hub *l, struct peer *p, const struct config_node *n)
+{
+	bool is_there = !n->is_removed && strcmp(n->name, l->config->node) != 0;
+	bool has_moved = strcmp(p->address, n->address) != 0 || p->port != n->peer_port;
+
+	str_copy(p->name, sizeof p->name, n->name);
+	str_copy(p->address, sizeof p->address, n->address);
+	p->port = n->peer_port;
+	p->is_removed = n->is_removed;
+	p->is_ours_to_dial = strcmp(l->config->node, n->name) < 0;
+	if (is_there == p->is_there && !has_moved)
+		return;
+	p->is_there = is_there;
+	p->next_dial_ms = 0;
+	p->refusal[0] = '\0';
+	drop_all_of(l, p, NULL, is_there ? "the node's address has changed" : "the node was removed from the cluster");
+}
+
+void link_peers_changed(struct link_hub *l)
+{
+	const struct config *c = l->config;
+	unsigned i;
+
+	for (i = 0; i < c->nodes_count && i < CONFIG_NODES_MAX && !l->is_stopping; i++)
+		update_peer(l, &l->peers[i], &c->nodes[i]);
+}
+
 static void check_conn(struct conn *c, int64_t now)
 {
 	if (c->deadline_ms != 0 && now >= c->deadline_ms)
@@ -375,10 +414,10 @@ void link_peers_tick(struct link_hub *l, int64_t now, bool was_stalled)
 		if (c->is_dropped)
 			kill_dropped(c);
 	}
-	for (i = 0; i < l->peers_count; i++) {
+	for (i = 0; i < CONFIG_NODES_MAX; i++) {
 		struct peer *p = &l->peers[i];
 
-		if (p->is_ours_to_dial && p->up == NULL && p->dialling == NULL && now >= p->next_dial_ms)
+		if (p->is_there && p->is_ours_to_dial && p->up == NULL && p->dialling == NULL && now >= p->next_dial_ms)
 			dial(l, p, now);
 	}
 }
@@ -388,7 +427,7 @@ void link_peers_stop(struct link_hub *l)
 	struct conn *c;
 	unsigned i;
 
-	for (i = 0; i < l->peers_count; i++)
+	for (i = 0; i < CONFIG_NODES_MAX; i++)
 		l->peers[i].up = l->peers[i].dialling = NULL; /* the owner asked for it: no news */
 	for (c = l->conns; c != NULL; c = c->next) {
 		c->peer = NULL;

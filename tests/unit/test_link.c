@@ -291,6 +291,108 @@ static void add_hello(struct buf *b, const char *name)
 	add_frame(b, "{\"welcome\":true}", 16);
 }
 
+/* A connection of the test's own, to say things bit by bit. */
+static int connect_raw(const char *address)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(fixture_port())};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	inet_pton(AF_INET, address, &sa.sin_addr);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+	return fd;
+}
+
+static void say_text(int fd, const char *text)
+{
+	struct buf b = {0};
+
+	add_frame(&b, text, strlen(text));
+	assert_int_equal(send(fd, b.data, b.len, MSG_NOSIGNAL), b.len);
+	buf_done(&b);
+}
+
+static bool has_seen_first_hello(void *arg)
+{
+	return strcmp(((struct fixture_node *)arg)->hello, "{\"link\":1}") == 0;
+}
+
+/* What the dialler had sent on a connection that it has given up may arrive after it has dialled again. */
+static void older_connection_delivers_nothing_after_a_newer_hello(void **state)
+{
+	int old, newer;
+
+	(void)state;
+	fixture_start(&nodes[1], &loop);
+	old = connect_raw(addresses[1]);
+	assert_int_equal(send(old, upgrade, strlen(upgrade), MSG_NOSIGNAL), strlen(upgrade));
+	say_text(old, "{\"node\":\"n1\",\"hello\":{\"link\":1}}");
+	assert_true(fixture_run(&loop, has_seen_first_hello, &nodes[1]));
+	newer = connect_raw(addresses[1]);
+	assert_int_equal(send(newer, upgrade, strlen(upgrade), MSG_NOSIGNAL), strlen(upgrade));
+	say_text(newer, "{\"node\":\"n1\",\"hello\":{\"link\":2}}");
+	say_text(newer, "{\"welcome\":true}");
+	say_text(newer, "{\"t\":\"ask\"}");
+	assert_true(fixture_run(&loop, has_frame, &nodes[1]));
+	(void)!send(old, "\x81\x90\0\0\0\0{\"welcome\":true}\x81\x8f\0\0\0\0{\"t\":\"release\"}", 43, MSG_NOSIGNAL);
+	fixture_run_for(&loop, 300);
+	assert_int_equal(nodes[1].ups, 1);
+	assert_int_equal(nodes[1].downs, 0);
+	assert_int_equal(nodes[1].frames, 1);
+	assert_string_equal(nodes[1].frame, "{\"t\":\"ask\"}");
+	close(old);
+	close(newer);
+}
+
+static bool n1_is_refused_by_n2(void *arg)
+{
+	(void)arg;
+	return nodes[0].refusals > 0;
+}
+
+static void node_that_is_added_while_running_is_linked_and_a_removed_one_refused(void **state)
+{
+	unsigned count = 2;
+
+	(void)state;
+	nodes[0].config.nodes_count = nodes[1].config.nodes_count = 1;
+	nodes[1].config.nodes = nodes[1].nodes + 1; /* n2 knows itself only */
+	nodes[1].nodes[2] = nodes[1].nodes[0];
+	fixture_start(&nodes[0], &loop);
+	fixture_start(&nodes[1], &loop);
+	fixture_run_for(&loop, 300);
+	assert_int_equal(nodes[0].ups + nodes[0].refusals, 0); /* n1 knows nobody to dial */
+	nodes[0].config.nodes_count = 2;
+	link_peers_changed(nodes[0].hub);
+	assert_true(fixture_run(&loop, n1_is_refused_by_n2, NULL));
+	nodes[1].config.nodes_count = 2;
+	link_peers_changed(nodes[1].hub);
+	assert_true(fixture_run(&loop, all_linked, &count));
+	nodes[1].nodes[2].is_removed = true;
+	nodes[0].refusals = 0;
+	link_peers_changed(nodes[1].hub);
+	assert_string_equal(nodes[1].reason, "the node was removed from the cluster");
+	assert_false(link_is_up(nodes[1].hub, "n1"));
+	assert_true(fixture_run(&loop, n1_is_refused_by_n2, NULL));
+	assert_non_null(strstr(nodes[0].reason, "was removed from the cluster"));
+}
+
+static void node_that_has_moved_is_dialled_at_its_new_address(void **state)
+{
+	unsigned count = 2;
+
+	(void)state;
+	start_linked(2);
+	nodes[0].nodes[1].address = (char *)(uintptr_t)addresses[2];
+	link_peers_changed(nodes[0].hub);
+	assert_string_equal(nodes[0].reason, "the node's address has changed");
+	fixture_run_for(&loop, 300);
+	assert_false(link_is_up(nodes[0].hub, "n2")); /* nobody is there yet */
+	fixture_stop(&nodes[1]);
+	nodes[1].config.address = (char *)(uintptr_t)addresses[2];
+	fixture_start(&nodes[1], &loop);
+	assert_true(fixture_run(&loop, all_linked, &count));
+}
+
 static void oversized_frame_closes_the_link(void **state)
 {
 	struct buf b = {0};
@@ -479,6 +581,9 @@ int main(void)
 	        test(stopped_hub_is_noticed_at_once_and_linked_again_when_it_is_back),
 	        test(frame_that_is_not_utf8_closes_the_link),
 	        test(oversized_frame_closes_the_link),
+	        test(older_connection_delivers_nothing_after_a_newer_hello),
+	        test(node_that_is_added_while_running_is_linked_and_a_removed_one_refused),
+	        test(node_that_has_moved_is_dialled_at_its_new_address),
 	        test(newer_link_of_a_peer_replaces_the_older),
 	        test(link_at_another_path_or_without_the_subprotocol_is_not_accepted),
 	        test(first_frame_that_is_no_hello_closes_the_link),
