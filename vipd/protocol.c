@@ -13,7 +13,7 @@
 /* Messages per round: a busy peer must not keep the loop from its timers. */
 #define MAX_READS 32
 
-static_assert(sizeof(struct vip_msg) == 512, "struct vip_msg has no hidden padding");
+static_assert(sizeof(struct vip_msg) == 640, "struct vip_msg has no hidden padding");
 
 static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
 

@@ -9,10 +9,12 @@
 
 #include <stdint.h>
 
-#define DBD_MSG_VERSION  1
+#define DBD_MSG_VERSION  2
 #define DBD_NAME_SIZE    40
 #define DBD_HOST_SIZE    64
 #define DBD_MAX_STANDBYS 8
+#define DBD_MAX_PEERS    16
+#define DBD_ADDRESS_SIZE 48
 
 enum dbd_msg_type {
 	/* answered by the guard at once */
@@ -34,7 +36,15 @@ enum dbd_msg_type {
 	DBD_REWIND,  /* stopped old primary: pg_rewind from peer_*, left stopped and set up to follow it */
 	DBD_REBUILD, /* fresh clone from peer_*; the old directory is kept aside until the clone is complete; left stopped */
 	DBD_REPLY,
-	DBD_REPORT
+	DBD_REPORT,
+	/* answered at once: peers, peer_count are the numeric addresses of the cluster's data nodes (IPv4 or IPv6, this host's
+	   own included), which may replicate from the server here. The list replaces the one before. It is kept in the
+	   instance's state directory, so a restarted guard knows it, and until the first one comes the nodes of node.yaml and
+	   the roster count. The server's rules are written and reloaded as soon as no verb is in progress; that is tried again
+	   until it works, whatever the reply said. generation and epoch are not looked at. Send it at every connect and
+	   whenever the roster changes; the same list again does nothing. ERR_INVAL: more than DBD_MAX_PEERS, or no numeric
+	   address (named). */
+	DBD_PEERS
 };
 
 enum dbd_stop_mode { DBD_STOP_FAST = 1, DBD_STOP_IMMEDIATE };
@@ -95,11 +105,12 @@ struct dbd_msg {
 	uint16_t mode;
 	uint16_t peer_port;
 	uint16_t sync_count;
-	uint16_t pad;
+	uint16_t peer_count; /* DBD_PEERS */
 	char peer_node[DBD_NAME_SIZE];
 	char peer_host[DBD_HOST_SIZE];
 	char system_id[DBD_NAME_SIZE]; /* START, FOLLOW, PROMOTE: the group's; another one in the data directory: ERR_REFUSED */
 	char sync_members[DBD_MAX_STANDBYS * DBD_NAME_SIZE]; /* comma separated node names */
+	char peers[DBD_MAX_PEERS][DBD_ADDRESS_SIZE];         /* DBD_PEERS */
 	char text[256];                                      /* reply: the reason, for people */
 	struct dbd_report report;
 };

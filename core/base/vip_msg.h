@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-#define VIP_MSG_VERSION 1
-#define VIP_MSG_ADDRS   8
+#define VIP_MSG_VERSION 2
+#define VIP_MSG_ADDRS   16
 #define VIP_MSG_PORTS   4
 
 enum vip_msg_type {
@@ -17,7 +17,13 @@ enum vip_msg_type {
 	VIP_PROBE,   /* does another machine answer for addrs[0]? reply: flags VIP_F_CONFLICT and mac */
 	VIP_STATUS,  /* reply: what is held for `owner` */
 	VIP_REPLY,
-	VIP_EVENT
+	VIP_EVENT,
+	/* addrs: the cluster's data nodes as the roster has them (owner, ports, epoch and deadline are not looked at). From now
+	   on the closed database ports let pass: the `peer` lines of vip.allow, and those of addrs that lie inside one of its
+	   `peer-net` lines. The list replaces the one before; addr_count 0 leaves the `peer` lines. Those that fit are in force
+	   even when the reply is ERR_REFUSED, whose text names the first one that vip.allow does not cover. Idempotent and
+	   cheap. vipd keeps nothing of it: send it at every connect (before any lease) and whenever the roster changes. */
+	VIP_PEERS
 };
 
 enum vip_msg_flags {

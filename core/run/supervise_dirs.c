@@ -86,6 +86,17 @@ static int make_run_dir(const struct config *c, uid_t uid, gid_t gid, struct err
 	return make_dir(c->run_dir, uid, gid, mode, e);
 }
 
+/* Of state_dir, all of the node's user. The roster holds no secrets, and mha-dbd reads it as another user. */
+static const struct {
+	const char *name;
+	mode_t mode;
+} state_dirs[] = {
+        {"store", 0700},
+        {"tls", 0700},
+        {"backup", 0700},
+        {"roster", 0755},
+};
+
 int supervise_make_dirs(const struct config *c, struct err *e)
 {
 	uid_t uid, dbd_uid;
@@ -100,9 +111,10 @@ int supervise_make_dirs(const struct config *c, struct err *e)
 	rc = make_run_dir(c, uid, gid, e);
 	if (rc == ERR_OK)
 		rc = make_dir(c->state_dir, geteuid(), getegid(), 0755, e);
-	snprintf(path, sizeof path, "%s/store", c->state_dir);
-	if (rc == ERR_OK)
-		rc = make_dir(path, uid, gid, 0700, e);
+	for (i = 0; rc == ERR_OK && i < sizeof state_dirs / sizeof state_dirs[0]; i++) {
+		snprintf(path, sizeof path, "%s/%s", c->state_dir, state_dirs[i].name);
+		rc = make_dir(path, uid, gid, state_dirs[i].mode, e);
+	}
 	for (i = 0; rc == ERR_OK && i < c->instances_count; i++) {
 		rc = find_ids(c->instances[i].os_user, &dbd_uid, &dbd_gid, e);
 		snprintf(path, sizeof path, "%s/dbd/%s", c->state_dir, c->instances[i].group);

@@ -8,8 +8,9 @@ import socket
 import subprocess
 import time
 
-NAME, HOST, STANDBYS, VERSION = 40, 64, 8, 1
-(LEASE, REPORT_NOW, CREATE, START, STOP, PROMOTE, FOLLOW, DETACH, SYNC_SET, CHECKPOINT, REWIND, REBUILD, REPLY, REPORT) = range(1, 15)
+NAME, HOST, STANDBYS, PEERS_MAX, ADDRESS, VERSION = 40, 64, 8, 16, 48, 2
+(LEASE, REPORT_NOW, CREATE, START, STOP, PROMOTE, FOLLOW, DETACH, SYNC_SET, CHECKPOINT, REWIND, REBUILD, REPLY, REPORT,
+ PEERS) = range(1, 16)
 FAST, IMMEDIATE = 1, 2
 ABSENT, STOPPED, STARTING, RUNNING, STOPPING = range(5)
 UNKNOWN, PRIMARY, REPLICA = range(3)
@@ -40,9 +41,9 @@ class Report(c.Structure):
 class Msg(c.Structure):
     _fields_ = [("version", c.c_uint16), ("type", c.c_uint16), ("seq", c.c_uint32), ("rc", c.c_int32), ("grace_ms", c.c_int32),
                 ("generation", c.c_uint64), ("epoch", c.c_uint64), ("deadline_ns", c.c_int64), ("mode", c.c_uint16),
-                ("peer_port", c.c_uint16), ("sync_count", c.c_uint16), ("pad", c.c_uint16), ("peer_node", c.c_char * NAME),
+                ("peer_port", c.c_uint16), ("sync_count", c.c_uint16), ("peer_count", c.c_uint16), ("peer_node", c.c_char * NAME),
                 ("peer_host", c.c_char * HOST), ("system_id", c.c_char * NAME), ("sync_members", c.c_char * (STANDBYS * NAME)),
-                ("text", c.c_char * 256), ("report", Report)]
+                ("peers", c.c_char * ADDRESS * PEERS_MAX), ("text", c.c_char * 256), ("report", Report)]
 
 
 def now_ns():

@@ -26,10 +26,11 @@ VIP, PORT, OTHER_PORT = "10.99.0.100", 5432, 7777
 ADDRESS = {"a": "10.99.0.11", "b": "10.99.0.12", "c": "10.99.0.20"}
 OWNER = "group:main"
 
-LEASE, RELEASE, PROBE, STATUS, REPLY, EVENT = range(1, 7)
+LEASE, RELEASE, PROBE, STATUS, REPLY, EVENT, PEERS = range(1, 8)
+VERSION = 2
 HELD, FENCE, CONFLICT = 1, 2, 4
 ERR_INVAL, ERR_IO, ERR_PROTOCOL, ERR_TIMEOUT, ERR_REFUSED = 1, 3, 4, 5, 8
-MESSAGE = struct.Struct("=HHIiIQq72sHH4H6s6x128s256s")
+MESSAGE = struct.Struct("=HHIiIQq72sHH4H6s6x256s256s")
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -89,7 +90,7 @@ class Control:
         packed = b"".join(bytes(10) + b"\xff\xff" + socket.inet_aton(a) for a in addrs)
         four = (list(ports) + [0] * 4)[:4]
         self.sock.send(
-            MESSAGE.pack(1, kind, self.seq, 0, 0, epoch, deadline, owner.encode(), len(addrs), len(ports), *four, bytes(6), packed, b"")
+            MESSAGE.pack(VERSION, kind, self.seq, 0, 0, epoch, deadline, owner.encode(), len(addrs), len(ports), *four, bytes(6), packed, b"")
         )
         return self.seq
 

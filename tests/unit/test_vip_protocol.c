@@ -84,7 +84,7 @@ static void counts_beyond_the_arrays_are_refused(void **state)
 
 	(void)state;
 	m.addr_count = VIP_MSG_ADDRS + 1;
-	refused(&m, ERR_PROTOCOL, "9 addresses");
+	refused(&m, ERR_PROTOCOL, "17 addresses");
 	m = a_lease();
 	m.port_count = 65535;
 	refused(&m, ERR_PROTOCOL, "65535 ports");
@@ -95,8 +95,8 @@ static void other_versions_and_types_are_refused(void **state)
 	struct vip_msg m = a_lease();
 
 	(void)state;
-	m.version = 2;
-	refused(&m, ERR_PROTOCOL, "version 2");
+	m.version = 9;
+	refused(&m, ERR_PROTOCOL, "version 9");
 	m = a_lease();
 	m.type = VIP_REPLY;
 	refused(&m, ERR_PROTOCOL, "type 5");
