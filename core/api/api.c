@@ -223,11 +223,58 @@ static bool post_route(struct control *c, struct http_request *r)
 	return true;
 }
 
+/* Who but an administrator may use a route. */
+static bool is_open(const struct control *c, struct http_request *r, enum http_who who)
+{
+	static const struct {
+		const char *method, *path;
+		enum http_who least;
+	} routes[] = {
+	        {"POST", "/v1/join", HTTP_NOBODY}, /* the token's secret is checked by the route */
+	        {"POST", "/v1/certs/renew", HTTP_NODE}, {NULL, "/health", HTTP_NODE},  {NULL, "/leader", HTTP_NODE},
+	        {NULL, "/primary", HTTP_NODE},          {NULL, "/replica", HTTP_NODE},
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+		bool is_health = routes[i].method == NULL;
+
+		if (strcmp(http_path(r), routes[i].path) != 0)
+			continue;
+		if (is_health)
+			return strcmp(http_method(r), "POST") != 0 && (who >= routes[i].least || c->config->api.health != NULL);
+		return strcmp(http_method(r), routes[i].method) == 0 && who >= routes[i].least;
+	}
+	return false;
+}
+
+static bool refuse_stranger(const struct control *c, struct http_request *r)
+{
+	const char *name;
+	enum http_who who = http_who(r, &name);
+	char text[512];
+
+	if (who == HTTP_ADMIN || is_open(c, r, who))
+		return false;
+	if (who == HTTP_NODE)
+		snprintf(text, sizeof text, "node %s may not do this: it takes an administrator's certificate", name);
+	else if (http_why(r)[0] != '\0')
+		snprintf(text, sizeof text, "%s", http_why(r));
+	else
+		snprintf(text, sizeof text, "this takes an administrator's certificate, and none was shown");
+	api_json(r, who == HTTP_NOBODY ? 401 : 403,
+	         json_pack("{s:s,s:s,s:s}", "error", err_name(ERR_REFUSED), "message", text, "hint",
+	                   "run mha-shell as root on a node, or let `mha-shell cert issue NAME` make a certificate there"));
+	return true;
+}
+
 void api_request(void *arg, struct http_request *r)
 {
 	struct control *c = arg;
 	bool is_post = strcmp(http_method(r), "POST") == 0;
 
+	if (refuse_stranger(c, r))
+		return;
 	if (!is_post && health_route(c, r))
 		return;
 	if (is_post && strcmp(http_path(r), "/v1/cluster/init") == 0) {

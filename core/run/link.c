@@ -119,8 +119,10 @@ static void on_tick(uv_timer_t *timer)
 	l->ticked_ms = now;
 	if (l->is_stopping)
 		go_on_stopping(l);
-	else
+	else {
 		link_peers_tick(l, now, was_stalled);
+		refusals_tick(l, now);
+	}
 }
 
 int link_start(uv_loop_t *loop, const struct config *c, const struct link_handlers *h, struct link_hub **ret, struct err *e)
@@ -131,13 +133,15 @@ int link_start(uv_loop_t *loop, const struct config *c, const struct link_handle
 	l->loop = loop;
 	l->config = c;
 	l->h = *h;
-	l->listeners[0].fd = l->listeners[1].fd = -1;
+	l->listeners[0].fd = l->listeners[1].fd = l->listeners[2].fd = -1;
 	l->hello = mem_strdup("{}");
 	l->ticked_ms = clock_now_ms();
 	uv_timer_init(loop, &l->tick);
 	l->tick.data = l;
 	link_peers_changed(l);
 	rc = create_context(l, e);
+	if (rc == ERR_OK)
+		rc = link_listen_local(l, e);
 	if (rc == ERR_OK)
 		rc = link_listen(l, e);
 	if (rc != ERR_OK) {

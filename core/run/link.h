@@ -51,6 +51,9 @@ void link_peers_changed(struct link_hub *l);
 enum http_who { HTTP_NOBODY, HTTP_NODE, HTTP_ADMIN };
 /* *ret_name (may be NULL): borrowed until the reply; "" for HTTP_NOBODY. */
 enum http_who http_who(const struct http_request *r, const char **ret_name);
+const char *
+http_why(const struct http_request *r); /* why it is nobody: a sentence, "" when no certificate was shown; borrowed */
+const char *http_from(const struct http_request *r); /* the numeric address it came from, or "the unix socket"; borrowed */
 
 const char *http_method(const struct http_request *r); /* "GET", "POST", "HEAD" */
 const char *http_path(const struct http_request *r);   /* without the query */
@@ -59,5 +62,19 @@ const char *http_query(const struct http_request *r, const char *name);
 const char *http_body(const struct http_request *r); /* "" when none; at most 64 KiB, more is answered 413 by the hub */
 /* Answer and free. location may be NULL; a client that has gone is fine. body is copied. */
 void http_reply(struct http_request *r, int status, const char *content_type, const char *location, const char *body);
+
+/* All of a request, to be carried out on another node. Texts are borrowed. */
+#define HTTP_ARGS_MAX 16
+struct http_copy {
+	const char *method, *path, *body, *name, *from;
+	const char *args[HTTP_ARGS_MAX]; /* decoded "name=value" */
+	unsigned args_count;
+	enum http_who who;
+};
+void http_describe(const struct http_request *r, struct http_copy *ret);
+typedef void (*http_answer_cb)(void *arg, int status, const char *content_type, const char *body);
+/* A request that came in another way than over this port. http_reply calls answer and frees it; when the hub is stopped first,
+ * it is freed without. NULL when the method is none that is served. */
+struct http_request *http_request_new(struct link_hub *l, const struct http_copy *from, http_answer_cb answer, void *arg);
 
 #endif

@@ -6,7 +6,6 @@
 
 #define PATH_MAX_BYTES 1024
 #define ARG_MAX_BYTES  512
-#define ARGS_MAX       16
 #define SWALLOW_MAX    (1024 * 1024) /* of a body that is too large, so that the client gets to read the answer */
 #define REPLY_SECS     20            /* to take an answer */
 
@@ -16,7 +15,7 @@ struct http_request {
 	struct lws *wsi; /* NULL: the client has gone */
 	const char *method;
 	char path[PATH_MAX_BYTES];
-	char *args[ARGS_MAX]; /* decoded "name=value" */
+	char *args[HTTP_ARGS_MAX]; /* decoded "name=value" */
 	unsigned args_count;
 	struct buf body;
 	bool is_too_large;
@@ -25,6 +24,10 @@ struct http_request {
 	bool must_close;
 	int status;
 	char *content_type, *location, *reply;
+	enum http_who who;
+	char name[33], from[64], why[256];
+	http_answer_cb answer; /* of a request that came another way: there is no wsi */
+	void *answer_arg;
 };
 
 /* libwebsockets' room per connection. */
@@ -80,6 +83,8 @@ void http_reply(struct http_request *r, int status, const char *content_type, co
 {
 	r->is_with_owner = false;
 	if (r->wsi == NULL) {
+		if (r->answer != NULL)
+			r->answer(r->answer_arg, status, content_type, body);
 		free_request(r);
 		return;
 	}
@@ -126,7 +131,7 @@ static void read_args(struct http_request *r)
 	char arg[ARG_MAX_BYTES];
 	int i;
 
-	for (i = 0; i < ARGS_MAX && lws_hdr_copy_fragment(r->wsi, arg, sizeof arg, WSI_TOKEN_HTTP_URI_ARGS, i) >= 0; i++)
+	for (i = 0; i < HTTP_ARGS_MAX && lws_hdr_copy_fragment(r->wsi, arg, sizeof arg, WSI_TOKEN_HTTP_URI_ARGS, i) >= 0; i++)
 		r->args[r->args_count++] = mem_strdup(arg);
 }
 
@@ -142,19 +147,40 @@ static long long read_body_length(struct lws *wsi)
 	return strspn(text, "0123456789") == strlen(text) ? atoll(text) : -1;
 }
 
-static int start_request(struct link_hub *l, struct lws *wsi, struct http_session *s, const char *path)
+static struct http_request *new_request(struct link_hub *l)
 {
 	struct http_request *r = mem_alloc(sizeof *r);
-	long long length = read_body_length(wsi);
 
-	detach_request(s);
-	s->request = r;
 	r->hub = l;
-	r->wsi = wsi;
 	r->next = l->requests;
 	if (r->next != NULL)
 		r->next->prev = r;
 	l->requests = r;
+	return r;
+}
+
+static void set_sender(struct http_request *r, struct conn *c)
+{
+	guest_identify(c);
+	c->deadline_ms = 0; /* from now on libwebsockets' time limits count */
+	r->who = c->who;
+	str_copy(r->name, sizeof r->name, c->name);
+	str_copy(r->from, sizeof r->from, c->from);
+	str_copy(r->why, sizeof r->why, c->why);
+}
+
+static int start_request(struct link_hub *l, struct lws *wsi, struct http_session *s, const char *path)
+{
+	struct conn *c = lws_get_opaque_user_data(wsi);
+	struct http_request *r;
+	long long length = read_body_length(wsi);
+
+	if (c == NULL || c->is_dropped)
+		return -1;
+	detach_request(s);
+	s->request = r = new_request(l);
+	r->wsi = wsi;
+	set_sender(r, c);
 	r->method = read_method(wsi);
 	str_copy(r->path, sizeof r->path, path);
 	read_args(r);
@@ -263,12 +289,71 @@ void link_http_stop(struct link_hub *l)
 	}
 }
 
+bool link_http_is_busy(const struct link_hub *l, const struct lws *wsi)
+{
+	const struct http_request *r;
+
+	for (r = l->requests; r != NULL; r = r->next)
+		if (r->wsi == wsi && r->is_with_owner)
+			return true;
+	return false;
+}
+
+void http_describe(const struct http_request *r, struct http_copy *ret)
+{
+	unsigned i;
+
+	memset(ret, 0, sizeof *ret);
+	ret->method = r->method;
+	ret->path = r->path;
+	ret->body = http_body(r);
+	ret->name = r->name;
+	ret->from = r->from;
+	ret->who = r->who;
+	for (i = 0; i < r->args_count; i++)
+		ret->args[ret->args_count++] = r->args[i];
+}
+
+struct http_request *http_request_new(struct link_hub *l, const struct http_copy *from, http_answer_cb answer, void *arg)
+{
+	static const char *const methods[] = {"GET", "POST", "HEAD"};
+	struct http_request *r;
+	unsigned i;
+
+	for (i = 0; i < 3 && strcmp(from->method, methods[i]) != 0; i++)
+		;
+	if (i == 3)
+		return NULL;
+	r = new_request(l);
+	r->method = methods[i];
+	r->is_with_owner = true;
+	r->answer = answer;
+	r->answer_arg = arg;
+	r->who = from->who;
+	str_copy(r->path, sizeof r->path, from->path);
+	str_copy(r->name, sizeof r->name, from->name);
+	str_copy(r->from, sizeof r->from, from->from);
+	buf_puts(&r->body, from->body);
+	for (i = 0; i < from->args_count && i < HTTP_ARGS_MAX; i++)
+		r->args[r->args_count++] = mem_strdup(from->args[i]);
+	return r;
+}
+
 enum http_who http_who(const struct http_request *r, const char **ret_name)
 {
-	(void)r;
 	if (ret_name != NULL)
-		*ret_name = "insecure";
-	return HTTP_ADMIN;
+		*ret_name = r->name;
+	return r->who;
+}
+
+const char *http_why(const struct http_request *r)
+{
+	return r->why;
+}
+
+const char *http_from(const struct http_request *r)
+{
+	return r->from;
 }
 
 const char *http_method(const struct http_request *r)

@@ -10,6 +10,8 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define BACKLOG        128
@@ -38,9 +40,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 		fd = accept4(ln->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd < 0)
 			return;
-		link_set_socket_options(fd);
-		/* It closes the descriptor when it fails, also when LINK_CONNS_MAX are open. */
-		(void)lws_adopt_socket_vhost(ln->hub->vhost, fd);
+		guest_accept(ln->hub, fd, ln->is_local);
 	}
 }
 
@@ -91,24 +91,63 @@ static int open_socket(const char *address, uint16_t port, int *ret_fd, struct e
 	return err_sys(e, saved, "listen at %s port %u", address, port);
 }
 
-static int start_listener(struct link_hub *l, struct listener *ln, const char *address, struct err *e)
+/* The run directory belongs to this node alone (supervise_lock): what lies there is left over. */
+static int open_local(const char *path, int *ret_fd, struct err *e)
 {
-	int rc = open_socket(address, l->config->ports.peer, &ln->fd, e);
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	int fd, saved;
 
-	if (rc != ERR_OK)
-		return rc;
+	str_copy(sa.sun_path, sizeof sa.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return err_sys(e, errno, "socket");
+	/* Anybody may connect: who it is decides what he may do. */
+	if ((unlink(path) == 0 || errno == ENOENT) && bind(fd, (struct sockaddr *)&sa, sizeof sa) == 0 &&
+	    chmod(path, 0666) == 0 && listen(fd, BACKLOG) == 0) {
+		*ret_fd = fd;
+		return ERR_OK;
+	}
+	saved = errno;
+	close(fd);
+	return err_sys(e, saved, "socket \"%s\"", path);
+}
+
+static int watch(struct link_hub *l, struct listener *ln, struct err *e)
+{
+	int rc;
+
 	ln->hub = l;
 	rc = uv_poll_init(l->loop, &ln->poll, ln->fd);
 	if (rc != 0) {
 		close(ln->fd);
 		ln->fd = -1;
-		return err_set(e, ERR_IO, "watch %s port %u: %s", address, l->config->ports.peer, uv_strerror(rc));
+		return err_set(e, ERR_IO, "watch a listening socket: %s", uv_strerror(rc));
 	}
 	ln->poll.data = ln;
 	ln->is_polled = true;
 	l->open_handles++;
 	uv_poll_start(&ln->poll, UV_READABLE, on_acceptable);
 	return ERR_OK;
+}
+
+static int start_listener(struct link_hub *l, struct listener *ln, const char *address, struct err *e)
+{
+	int rc = open_socket(address, l->config->ports.peer, &ln->fd, e);
+
+	return rc == ERR_OK ? watch(l, ln, e) : rc;
+}
+
+int link_listen_local(struct link_hub *l, struct err *e)
+{
+	struct listener *ln = &l->listeners[2];
+	char path[108];
+	int rc;
+
+	if (l->config->run_dir == NULL)
+		return ERR_OK;
+	rc = open_local(config_path_api(l->config, path), &ln->fd, e);
+	ln->is_local = true;
+	return rc == ERR_OK ? watch(l, ln, e) : rc;
 }
 
 int link_listen(struct link_hub *l, struct err *e)
@@ -119,7 +158,7 @@ int link_listen(struct link_hub *l, struct err *e)
 
 	if (rc != ERR_OK)
 		return rc;
-	/* For mha-shell on this host; several nodes on one machine cannot all have it, and do not need it. */
+	/* For programs on this host; several nodes on one machine cannot all have it, and do not need it. */
 	if (strcmp(address, "127.0.0.1") != 0 && strcmp(address, "0.0.0.0") != 0 && strcmp(address, "::") != 0 &&
 	    start_listener(l, &l->listeners[1], "127.0.0.1", &second) != ERR_OK)
 		log_info("link", "not listening at 127.0.0.1 as well: %s", second.text);
@@ -135,9 +174,12 @@ static void on_listener_closed(uv_handle_t *handle)
 
 void link_unlisten(struct link_hub *l)
 {
+	char path[108];
 	unsigned i;
 
-	for (i = 0; i < 2; i++) {
+	if (l->listeners[2].is_polled)
+		(void)unlink(config_path_api(l->config, path));
+	for (i = 0; i < 3; i++) {
 		struct listener *ln = &l->listeners[i];
 
 		if (!ln->is_polled)

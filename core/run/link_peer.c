@@ -28,41 +28,6 @@ static bool was_removed(const struct link_hub *l, const char *name)
 	return false;
 }
 
-static struct conn *new_conn(struct link_hub *l, struct lws *wsi)
-{
-	struct conn *c = mem_alloc(sizeof *c);
-
-	c->hub = l;
-	c->wsi = wsi;
-	c->next = l->conns;
-	if (c->next != NULL)
-		c->next->prev = c;
-	l->conns = c;
-	return c;
-}
-
-/* Take c away from its peer. The owner hears of it if the link was up. Nothing is awaited from the other side. The wsi is
- * closed by the callback that is running, if it is c's own, else at the next tick: this may be inside a callback of
- * libwebsockets. */
-static void conn_drop(struct conn *c, const char *reason)
-{
-	struct link_hub *l = c->hub;
-	struct peer *p = c->peer;
-
-	if (c->is_dropped)
-		return;
-	c->is_dropped = true;
-	c->peer = NULL;
-	if (p == NULL)
-		return;
-	if (p->dialling == c)
-		p->dialling = NULL;
-	if (p->up == c) {
-		p->up = NULL;
-		l->h.down(l->h.arg, p->name, reason);
-	}
-}
-
 /* Every connection of the peer but `newest`, those that are still shaking hands too. */
 static void drop_all_of(struct link_hub *l, const struct peer *p, const struct conn *newest, const char *reason)
 {
@@ -73,39 +38,9 @@ static void drop_all_of(struct link_hub *l, const struct peer *p, const struct c
 			conn_drop(c, reason);
 }
 
-/* From the tick only. An asynchronous kill would wait for libwebsockets' next event, which may be long in coming. */
-static void kill_dropped(struct conn *c)
-{
-	struct lws *wsi = c->wsi;
-
-	c->wsi = NULL;
-	if (wsi != NULL)
-		lws_set_timeout(wsi, PENDING_TIMEOUT_KILLED_BY_PARENT, LWS_TO_KILL_SYNC); /* may free c */
-}
-
-static void free_conn(struct conn *c)
-{
-	conn_drop(c, "the peer closed the connection");
-	if (c->prev != NULL)
-		c->prev->next = c->next;
-	else
-		c->hub->conns = c->next;
-	if (c->next != NULL)
-		c->next->prev = c->prev;
-	while (c->first != NULL) {
-		struct frame *f = c->first;
-
-		c->first = f->next;
-		free(f->data);
-		free(f);
-	}
-	buf_done(&c->rx);
-	free(c);
-}
-
 static void dial(struct link_hub *l, struct peer *p, int64_t now)
 {
-	struct conn *c = new_conn(l, NULL);
+	struct conn *c = conn_new(l, NULL);
 	struct lws *wsi;
 	char host[80];
 	struct lws_client_connect_info i = {
@@ -125,6 +60,8 @@ static void dial(struct link_hub *l, struct peer *p, int64_t now)
 
 	snprintf(host, sizeof host, "%s:%u", p->address, p->port);
 	c->is_dialled = true;
+	conn_know(c);
+	str_copy(c->from, sizeof c->from, p->address);
 	c->peer = p;
 	c->deadline_ms = now + LINK_CONNECT_MS;
 	p->dialling = c;
@@ -134,7 +71,7 @@ static void dial(struct link_hub *l, struct peer *p, int64_t now)
 		return; /* it failed at once and is freed */
 	c->wsi = wsi;
 	if (wsi == NULL)
-		free_conn(c);
+		conn_free(c);
 }
 
 /* Say no to a hello: the reason is the last frame. The other side closes when it has read it; the deadline closes if it does
@@ -211,6 +148,7 @@ static void receive_hello(struct conn *c, const char *name, const char *hello)
 		return;
 	c->peer = p;
 	c->is_accepted = true;
+	conn_know(c);
 	welcome = frame_welcome();
 	conn_queue(c, welcome, strlen(welcome));
 	free(welcome);
@@ -243,7 +181,7 @@ static void receive_handshake(struct conn *c, const char *text, size_t len)
 		go_up_if_agreed(c);
 	} else {
 		log_warn("link", "closed a link from %s: its first frame is no hello",
-		         c->peer != NULL ? c->peer->name : "an unknown host");
+		         c->peer != NULL ? c->peer->name : c->from);
 		conn_drop(c, "its first frame is no hello");
 	}
 	free(said);
@@ -259,12 +197,6 @@ static void receive_text(struct conn *c, const char *text, size_t len)
 		l->h.frame(l->h.arg, c->peer->name, text, len);
 }
 
-static void drop_and_log(struct conn *c, const char *reason)
-{
-	log_warn("link", "closed the link with %s: %s", c->peer != NULL ? c->peer->name : "an unknown host", reason);
-	conn_drop(c, reason);
-}
-
 static void receive(struct conn *c, const void *in, size_t len)
 {
 	struct buf whole;
@@ -273,7 +205,7 @@ static void receive(struct conn *c, const void *in, size_t len)
 		return;
 	c->received_ms = clock_now_ms();
 	if (c->rx.len + len > LINK_FRAME_MAX) {
-		drop_and_log(c, "it sent a frame of more than 256 KiB");
+		conn_drop_and_log(c, "it sent a frame of more than 256 KiB");
 		return;
 	}
 	buf_add(&c->rx, in, len);
@@ -283,7 +215,7 @@ static void receive(struct conn *c, const void *in, size_t len)
 	whole = c->rx;
 	memset(&c->rx, 0, sizeof c->rx);
 	if (lws_frame_is_binary(c->wsi) || !frame_is_utf8(whole.data != NULL ? whole.data : "", whole.len))
-		drop_and_log(c, "it sent a frame that is not UTF-8 text");
+		conn_drop_and_log(c, "it sent a frame that is not UTF-8 text");
 	else
 		receive_text(c, whole.data != NULL ? whole.data : "", whole.len);
 	buf_done(&whole);
@@ -302,21 +234,19 @@ static void start_handshake(struct conn *c)
 	free(hello);
 }
 
-void link_wsi_gone(struct lws *wsi)
-{
-	struct conn *c = lws_get_opaque_user_data(wsi);
-
-	lws_set_opaque_user_data(wsi, NULL);
-	if (c != NULL)
-		free_conn(c);
-}
-
 /* An upgrade is accepted at the one path and with our subprotocol only. */
-static int check_upgrade(struct lws *wsi)
+static int check_upgrade(struct conn *c)
 {
 	char uri[sizeof LINK_PATH + 1] = "";
 
-	return lws_hdr_copy(wsi, uri, sizeof uri, WSI_TOKEN_GET_URI) > 0 && strcmp(uri, LINK_PATH) == 0 ? 0 : -1;
+	guest_identify(c);
+	if (c->is_local) {
+		refusal_note(c->hub, c->from, "a peer link is made over TCP only");
+		return -1;
+	}
+	if (lws_hdr_copy(c->wsi, uri, sizeof uri, WSI_TOKEN_GET_URI) <= 0 || strcmp(uri, LINK_PATH) != 0)
+		return -1;
+	return 0;
 }
 
 int link_peer_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
@@ -327,10 +257,10 @@ int link_peer_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
 	(void)user;
 	switch (reason) {
 	case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
-		return l->is_stopping ? -1 : check_upgrade(wsi);
+		return l->is_stopping || c == NULL ? -1 : check_upgrade(c);
 	case LWS_CALLBACK_ESTABLISHED:
-		c = new_conn(l, wsi);
-		lws_set_opaque_user_data(wsi, c);
+		if (c == NULL || c->is_dropped)
+			return -1;
 		start_handshake(c);
 		return 0;
 	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER: /* TCP is connected */
@@ -391,10 +321,19 @@ void link_peers_changed(struct link_hub *l)
 		update_peer(l, &l->peers[i], &c->nodes[i]);
 }
 
+static void give_up(struct conn *c)
+{
+	const char *reason = c->is_dialled && !c->is_open ? "no answer to the dial" : "the handshake took too long";
+
+	if (c->peer == NULL && !c->is_closing)
+		refusal_note(c->hub, c->from, "it said nothing that could be understood in time");
+	conn_drop(c, reason);
+}
+
 static void check_conn(struct conn *c, int64_t now)
 {
 	if (c->deadline_ms != 0 && now >= c->deadline_ms)
-		conn_drop(c, c->is_dialled && !c->is_open ? "no answer to the dial" : "the handshake took too long");
+		give_up(c);
 	else if (c->peer != NULL && c->peer->up == c && now - c->received_ms >= LINK_SILENCE_MS)
 		conn_drop(c, "nothing received for 1500 ms");
 }
@@ -412,7 +351,7 @@ void link_peers_tick(struct link_hub *l, int64_t now, bool was_stalled)
 		if (l->is_stopping)
 			return;
 		if (c->is_dropped)
-			kill_dropped(c);
+			conn_kill(c);
 	}
 	for (i = 0; i < CONFIG_NODES_MAX; i++) {
 		struct peer *p = &l->peers[i];
@@ -442,7 +381,7 @@ bool link_send(struct link_hub *l, const char *peer, const char *json, size_t le
 	if (p == NULL || p->up == NULL)
 		return false;
 	if (p->up->queued_bytes + len > LINK_QUEUE_MAX) {
-		drop_and_log(p->up, "its queue is over 256 KiB: it does not read");
+		conn_drop_and_log(p->up, "its queue is over 256 KiB: it does not read");
 		return false;
 	}
 	conn_queue(p->up, json, len);

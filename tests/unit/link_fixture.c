@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,8 @@
 #include <stddef.h>
 /* after the four that it needs */
 #include <cmocka.h>
+
+uid_t fixture_client_uid;
 
 uint16_t fixture_port(void)
 {
@@ -42,6 +45,7 @@ void fixture_config(struct fixture_node *n, unsigned self, const char *const *na
 		n->nodes[i].address = (char *)(uintptr_t)addresses[i];
 		n->nodes[i].peer_port = fixture_port();
 	}
+	n->config.tls.mode = (char *)(uintptr_t) "insecure-plaintext";
 	n->config.node = n->nodes[self].name;
 	n->config.address = n->nodes[self].address;
 	n->config.ports.peer = fixture_port();
@@ -103,6 +107,11 @@ static bool on_hello(void *arg, const char *peer, const char *hello_json, char *
 	return false;
 }
 
+static const char *who_name(enum http_who who)
+{
+	return who == HTTP_ADMIN ? "admin" : who == HTTP_NODE ? "node" : "nobody";
+}
+
 static void on_http(void *arg, struct http_request *r)
 {
 	struct fixture_node *n = arg;
@@ -114,7 +123,13 @@ static void on_http(void *arg, struct http_request *r)
 		n->held[n->held_count++] = r;
 		return;
 	}
-	buf_printf(&b, "%s|%s|%s|%s", http_method(r), http_path(r), q != NULL ? q : "-", http_body(r));
+	if (strcmp(http_path(r), "/who") == 0) {
+		const char *name;
+		enum http_who who = http_who(r, &name);
+
+		buf_printf(&b, "%s|%s|%s|%s", who_name(who), name, http_from(r), http_why(r));
+	} else
+		buf_printf(&b, "%s|%s|%s|%s", http_method(r), http_path(r), q != NULL ? q : "-", http_body(r));
 	http_reply(r, 200, "text/plain", NULL, b.data);
 	buf_done(&b);
 }
@@ -177,18 +192,32 @@ void fixture_run_for(uv_loop_t *loop, int ms)
 	(void)fixture_run(loop, is_past, &until);
 }
 
+static int connect_client(const char *address)
+{
+	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(fixture_port())};
+	struct sockaddr_un local = {.sun_family = AF_UNIX};
+	bool is_local = address[0] == '/';
+	int fd = socket(is_local ? AF_UNIX : AF_INET, SOCK_STREAM, 0);
+
+	inet_pton(AF_INET, address, &v4.sin_addr);
+	str_copy(local.sun_path, sizeof local.sun_path, address);
+	if (connect(fd, is_local ? (struct sockaddr *)&local : (struct sockaddr *)&v4, is_local ? sizeof local : sizeof v4) !=
+	    0)
+		_exit(1);
+	return fd;
+}
+
 static _Noreturn void run_client(const char *address, const char *bytes, size_t len, int out)
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(fixture_port())};
 	struct timeval limit = {5, 0};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	char part[4096];
 	ssize_t n;
+	int fd;
 
-	inet_pton(AF_INET, address, &sa.sin_addr);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	if (connect(fd, (struct sockaddr *)&sa, sizeof sa) != 0)
+	if (fixture_client_uid != 0 && setuid(fixture_client_uid) != 0)
 		_exit(1);
+	fd = connect_client(address);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 	while (len > 0 && (n = send(fd, bytes, len, MSG_NOSIGNAL)) > 0) {
 		bytes += n;
 		len -= (size_t)n;

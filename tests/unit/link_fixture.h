@@ -5,6 +5,7 @@
 #include "core/run/link.h"
 
 #include <stdint.h>
+#include <sys/types.h>
 #include <uv.h>
 
 #define FIXTURE_NODES     4
@@ -39,13 +40,16 @@ void fixture_done(struct fixture_node *n);
 
 uint16_t fixture_port(void); /* one of this process' own */
 
+/* The OS user of the clients below; 0: as the test. */
+extern uid_t fixture_client_uid;
+
 /* Turn the loop until done(arg); false when the limit has passed. */
 bool fixture_run(uv_loop_t *loop, bool (*done)(void *arg), void *arg);
 /* Turn it for so long, whatever happens. */
 void fixture_run_for(uv_loop_t *loop, int ms);
 
-/* In a process of its own: connect to address, write the bytes, read until the server closes (or 5 s pass); the loop turns
- * meanwhile. Returned: free. */
+/* In a process of its own: connect to address (a path: a unix socket), write the bytes, read until the server closes (or 5 s
+ * pass); the loop turns meanwhile. Returned: free. */
 char *fixture_exchange(uv_loop_t *loop, const char *address, const void *bytes, size_t len);
 /* The same without waiting: *ret_fd is where the answer will come from. Returns the pid. */
 pid_t fixture_exchange_start(const char *address, const void *bytes, size_t len, int *ret_fd);

@@ -4,10 +4,15 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -296,6 +301,133 @@ static void restarted_hub_listens_again_at_once(void **state)
 	assert_answer("GET /b HTTP/1.1\r\n" CLOSE "\r\n", "200", "GET|/b|-|");
 }
 
+static void ask_socket_as(uid_t uid, const char *body_begin)
+{
+	static const char request[] = "GET /who HTTP/1.1\r\n" CLOSE "\r\n";
+	char path[108], *answer;
+
+	fixture_client_uid = uid;
+	answer = fixture_exchange(&loop, config_path_api(&node.config, path), request, sizeof request - 1);
+	fixture_client_uid = 0;
+	assert_non_null(strstr(answer, "\r\n\r\n"));
+	assert_memory_equal(strstr(answer, "\r\n\r\n") + 4, body_begin, strlen(body_begin));
+	free(answer);
+}
+
+static void unix_socket_knows_the_user_by_his_uid(void **state)
+{
+	char dir[] = "/tmp/test_link_http.XXXXXX", path[108];
+	struct stat st;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chmod(dir, 0755), 0);
+	fixture_stop(&node);
+	node.config.run_dir = dir;
+	config_path_api(&node.config, path);
+	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)); /* left over from a crash */
+	fixture_start(&node, &loop);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0666);
+	if (geteuid() == 0) {
+		ask_socket_as(0, "admin|root|the unix socket|");
+		ask_socket_as(65534, "nobody||the unix socket|user nobody may not administer this node: be root");
+	}
+	fixture_stop(&node);
+	assert_int_not_equal(stat(path, &st), 0);
+	rmdir(dir);
+}
+
+static void peer_link_over_the_unix_socket_is_refused(void **state)
+{
+	static const char request[] = "GET /v1/peer HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	                              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+	                              "Sec-WebSocket-Protocol: mha-peer-1\r\n\r\n";
+	char dir[] = "/tmp/test_link_http.XXXXXX", path[108], *answer;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	fixture_stop(&node);
+	node.config.run_dir = dir;
+	fixture_start(&node, &loop);
+	answer = fixture_exchange(&loop, config_path_api(&node.config, path), request, sizeof request - 1);
+	assert_null(strstr(answer, "101 Switching"));
+	free(answer);
+	fixture_stop(&node);
+	rmdir(dir);
+}
+
+#define SILENT 600
+
+/* They connect and say nothing; a request of somebody else is answered all the same. */
+static void silent_connections_do_not_keep_others_out(void **state)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(fixture_port())};
+	static int fds[SILENT];
+	unsigned i;
+
+	(void)state;
+	inet_pton(AF_INET, HOST, &sa.sin_addr);
+	for (i = 0; i < SILENT; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&sa, sizeof sa), 0);
+		if (i % 64 == 63)
+			fixture_run_for(&loop, 20);
+	}
+	assert_answer("GET /now HTTP/1.1\r\n" CLOSE "\r\n", "200", "GET|/now|-|");
+	fixture_run_for(&loop, 3200); /* by then they are given up */
+	for (i = 0; i < SILENT; i++) {
+		char byte;
+
+		assert_int_equal(recv(fds[i], &byte, 1, MSG_DONTWAIT), 0);
+		close(fds[i]);
+	}
+}
+
+static struct {
+	int status;
+	char body[128];
+} foreign;
+
+static void take_answer(void *arg, int status, const char *content_type, const char *body)
+{
+	(void)content_type;
+	assert_ptr_equal(arg, &foreign);
+	foreign.status = status;
+	str_copy(foreign.body, sizeof foreign.body, body);
+}
+
+static void request_of_another_node_is_served_like_any_other(void **state)
+{
+	struct http_copy copy = {.method = "POST",
+	                         .path = "/v1/x",
+	                         .body = "{}",
+	                         .name = "alice",
+	                         .from = "10.0.0.1",
+	                         .args = {"q=1 2"},
+	                         .args_count = 1,
+	                         .who = HTTP_ADMIN};
+	struct http_request *r = http_request_new(node.hub, &copy, take_answer, &foreign);
+	struct http_copy again;
+	const char *name;
+
+	(void)state;
+	assert_int_equal(http_who(r, &name), HTTP_ADMIN);
+	assert_string_equal(name, "alice");
+	assert_string_equal(http_query(r, "q"), "1 2");
+	http_describe(r, &again);
+	assert_string_equal(again.path, "/v1/x");
+	assert_string_equal(again.from, "10.0.0.1");
+	assert_int_equal(again.args_count, 1);
+	http_reply(r, 409, "application/json", NULL, "{\"no\":1}");
+	assert_int_equal(foreign.status, 409);
+	assert_string_equal(foreign.body, "{\"no\":1}");
+	copy.method = "BREW";
+	assert_null(http_request_new(node.hub, &copy, take_answer, &foreign));
+	copy.method = "GET";
+	assert_non_null(http_request_new(node.hub, &copy, take_answer, &foreign)); /* freed when the hub stops */
+}
+
 #define test(f) cmocka_unit_test_setup_teardown(f, start_loop, end_loop)
 
 int main(void)
@@ -313,6 +445,10 @@ int main(void)
 	        test(large_answer_arrives_whole),
 	        test(stop_with_waiting_requests_leaves_nothing_behind),
 	        test(many_waiting_requests_do_not_keep_others_out),
+	        test(unix_socket_knows_the_user_by_his_uid),
+	        test(peer_link_over_the_unix_socket_is_refused),
+	        test(silent_connections_do_not_keep_others_out),
+	        test(request_of_another_node_is_served_like_any_other),
 	        test(restarted_hub_listens_again_at_once),
 	};
 
