@@ -94,6 +94,36 @@ static int add_peer(struct allow *a, char **words, unsigned count, struct err *e
 	return ERR_OK;
 }
 
+/* So wide a net would be a mistake, not a cluster's network. */
+#define NET_BITS_MIN 8
+
+static int add_net(struct allow *a, char **words, unsigned count, struct err *e)
+{
+	char *slash = count == 2 ? strchr(words[1], '/') : NULL;
+	struct allow_net net;
+	uint64_t bits;
+	int rc;
+
+	if (slash == NULL)
+		return err_set(e, ERR_INVAL, "write \"peer-net ADDRESS/BITS\"");
+	*slash = '\0';
+	rc = parse_address(words[1], "peer-net", &net.addr, e);
+	if (rc == ERR_OK)
+		rc = str_to_u64(slash + 1, "the prefix of peer-net", NET_BITS_MIN, 32, &bits, e);
+	if (rc != ERR_OK)
+		return rc;
+	net.mask.s_addr = htonl(UINT32_MAX << (32 - bits));
+	if ((net.addr.s_addr & ~net.mask.s_addr) != 0)
+		return err_set(e, ERR_INVAL, "peer-net %s/%s is the address of a host: write that of the net", words[1],
+		               slash + 1);
+	if (!is_host_address(net.addr))
+		return err_set(e, ERR_INVAL, "peer-net \"%s\" has no addresses that a host can have", words[1]);
+	if (a->net_count == ALLOW_MAX_NETS)
+		return err_set(e, ERR_INVAL, "more than %d peer-nets", ALLOW_MAX_NETS);
+	a->nets[a->net_count++] = net;
+	return ERR_OK;
+}
+
 static int parse_line(struct allow *a, char *line, struct err *e)
 {
 	char *words[MAX_WORDS], *save = NULL, *w;
@@ -113,7 +143,9 @@ static int parse_line(struct allow *a, char *line, struct err *e)
 		return add_port(a, words, count, e);
 	if (strcmp(words[0], "peer") == 0)
 		return add_peer(a, words, count, e);
-	return err_set(e, ERR_INVAL, "\"%s\" is none of vip, port, peer", words[0]);
+	if (strcmp(words[0], "peer-net") == 0)
+		return add_net(a, words, count, e);
+	return err_set(e, ERR_INVAL, "\"%s\" is none of vip, port, peer, peer-net", words[0]);
 }
 
 /* Whoever may write the file decides what a program with network privileges does. */
@@ -189,14 +221,57 @@ int allow_find_port(const struct allow *a, uint16_t port)
 	return -1;
 }
 
-bool allow_is_peer(const struct allow *a, struct in_addr addr)
+static bool is_listed(const struct in_addr *list, unsigned count, struct in_addr addr)
 {
 	unsigned i;
 
-	for (i = 0; i < a->peer_count; i++)
-		if (a->peers[i].s_addr == addr.s_addr)
+	for (i = 0; i < count; i++)
+		if (list[i].s_addr == addr.s_addr)
 			return true;
 	return false;
+}
+
+bool allow_is_peer(const struct allow *a, struct in_addr addr)
+{
+	return is_listed(a->peers, a->peer_count, addr) || is_listed(a->named, a->named_count, addr);
+}
+
+static bool is_in_net(const struct allow *a, struct in_addr addr)
+{
+	unsigned i;
+
+	for (i = 0; i < a->net_count; i++)
+		if ((addr.s_addr & a->nets[i].mask.s_addr) == a->nets[i].addr.s_addr)
+			return true;
+	return false;
+}
+
+int allow_name_peers(struct allow *a, const struct in_addr *addrs, unsigned count, struct err *e)
+{
+	char text[INET_ADDRSTRLEN];
+	int rc = ERR_OK;
+	unsigned i;
+
+	a->named_count = 0;
+	for (i = 0; i < count; i++) {
+		if (allow_is_peer(a, addrs[i]))
+			continue;
+		if (is_in_net(a, addrs[i]) && a->named_count < ALLOW_MAX_NAMED)
+			a->named[a->named_count++] = addrs[i];
+		else if (rc == ERR_OK)
+			rc = err_set(e, ERR_REFUSED,
+			             "%s is no peer in %s and lies in none of its peer-nets: its replication stays shut out "
+			             "here until the line \"peer %s\" is added and mha-vipd restarted",
+			             inet_ntop(AF_INET, &addrs[i], text, sizeof text), a->path, text);
+	}
+	return rc;
+}
+
+unsigned allow_peers(const struct allow *a, struct in_addr *ret)
+{
+	memcpy(ret, a->peers, a->peer_count * sizeof *ret);
+	memcpy(ret + a->peer_count, a->named, a->named_count * sizeof *ret);
+	return a->peer_count + a->named_count;
 }
 
 struct vip_set allow_all(const struct allow *a)

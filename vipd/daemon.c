@@ -8,6 +8,7 @@
 #include "vipd/cut.h"
 #include "vipd/lease.h"
 #include "vipd/nft.h"
+#include "vipd/peers.h"
 #include "vipd/protocol.h"
 #include "vipd/sandbox.h"
 
@@ -238,6 +239,15 @@ static void report(const struct vip_msg *m, struct vip_msg *reply)
 	fill_reply(reply, m->owner, ERR_OK, NULL);
 }
 
+static void name_peers(const struct vip_msg *m, struct vip_msg *reply)
+{
+	struct err e = ERR_INIT;
+
+	reply->rc = peers_take(&d.allow, &d.nft, m, &e);
+	reply->flags = flags_of(NULL);
+	str_copy(reply->text, sizeof reply->text, e.text);
+}
+
 static bool handle_request(void *ctx, const struct vip_msg *m, const struct vip_set *what, uint64_t tag, struct vip_msg *reply)
 {
 	struct err e = ERR_INIT;
@@ -249,6 +259,9 @@ static bool handle_request(void *ctx, const struct vip_msg *m, const struct vip_
 		break;
 	case VIP_RELEASE:
 		release(m, reply);
+		break;
+	case VIP_PEERS:
+		name_peers(m, reply);
 		break;
 	case VIP_STATUS:
 		lease_expire(&d.leases);
@@ -479,6 +492,7 @@ int daemon_start(const struct daemon_options *o, struct err *e)
 	loop_add_timer(&d.loop, &d.tick);
 	loop_set_timer(&d.tick, clock_now_ns());
 	d.protocol = (struct protocol){.allow = &d.allow, .ops = &protocol_ops};
+	peers_start(&d.allow, o->peers, o->peer_count);
 	open_fence(o->table);
 	rc = open_network(e);
 	if (rc == ERR_OK)
@@ -490,7 +504,7 @@ int daemon_start(const struct daemon_options *o, struct err *e)
 	if (rc != ERR_OK)
 		return rc;
 	log_info(OBJ, "ready: %u addresses, %u ports, %u peers; the fence is %s", d.allow.vip_count, d.allow.port_count,
-	         d.allow.peer_count, nft_is_active(&d.nft) ? "active" : "missing");
+	         d.allow.peer_count + d.allow.named_count, nft_is_active(&d.nft) ? "active" : "missing");
 	return ERR_OK;
 }
 

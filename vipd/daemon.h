@@ -4,10 +4,16 @@
 
 #include "core/base/err.h"
 
+#include <netinet/in.h>
+
 struct daemon_options {
 	const char *socket_path;
 	const char *allow_path;
 	const char *table; /* name of the firewall's tables */
+	/* The cluster's other hosts as they were last known here; those inside a peer-net of the file are peers from the start.
+	 */
+	const struct in_addr *peers;
+	unsigned peer_count;
 };
 
 /* Load the fence, close and clean everything, listen, enter the sandbox. Everything in *o is borrowed. */

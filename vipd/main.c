@@ -1,5 +1,6 @@
 #include "core/base/config.h"
 #include "core/base/log.h"
+#include "core/base/roster.h"
 #include "vipd/daemon.h"
 #include "vipd/nft.h"
 #include "vipd/protocol.h"
@@ -93,12 +94,27 @@ static int check_listed(const struct config *c, const char *allow_path, struct e
 	return ERR_OK;
 }
 
+/* The data nodes that this host knew last, so that replication goes on while the control process is away. */
+static unsigned list_peers(const struct config *c, struct in_addr peers[CONFIG_NODES_MAX])
+{
+	unsigned i, count = 0;
+
+	for (i = 0; i < c->nodes_count && count < CONFIG_NODES_MAX; i++)
+		if (!c->nodes[i].is_removed && strcmp(c->nodes[i].role, "arbiter") != 0 &&
+		    inet_pton(AF_INET, c->nodes[i].address, &peers[count]) == 1)
+			count++;
+	return count;
+}
+
 static int serve(const struct arguments *a, const struct config *c, struct err *e)
 {
 	struct daemon_options o = {.allow_path = a->allow != NULL ? a->allow : c->vip_allow, .table = a->table};
+	struct in_addr peers[CONFIG_NODES_MAX];
 	char path[108];
 	int rc;
 
+	o.peers = peers;
+	o.peer_count = list_peers(c, peers);
 	o.socket_path = config_path_vipd(c, path);
 	rc = daemon_start(&o, e);
 	if (rc != ERR_OK)
@@ -106,6 +122,15 @@ static int serve(const struct arguments *a, const struct config *c, struct err *
 	rc = daemon_run(e);
 	daemon_stop();
 	return rc;
+}
+
+/* A roster that cannot be read is no reason to leave the host without a fence: the control process names the peers again. */
+static void take_roster(struct config *c)
+{
+	struct err e = ERR_INIT;
+
+	if (roster_apply(c, &e) != ERR_OK)
+		log_warn("vipd", "the cluster's nodes are not known yet: %s", e.text);
 }
 
 int main(int argc, char **argv)
@@ -128,6 +153,7 @@ int main(int argc, char **argv)
 		rc = config_load(a.config, &c, &e);
 	if (rc == ERR_OK && !a.is_unload) {
 		log_init(PROG, c->node);
+		take_roster(c);
 		rc = check_listed(c, a.allow != NULL ? a.allow : c->vip_allow, &e);
 		is_configuration = rc != ERR_OK;
 	}

@@ -146,15 +146,22 @@ struct element {
 	uint16_t key_len;
 };
 
-static void put_element(struct batch *b, bool is_add, const struct element *el, int64_t timeout_ms)
+static struct nlmsghdr *put_change(struct batch *b, bool is_add, uint8_t family, const char *table, const char *set)
 {
 	uint16_t type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | (is_add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM));
-	struct nlmsghdr *h = put_message(b, type, is_add ? NLM_F_CREATE : 0, el->family);
-	struct nlattr *list, *item, *key;
+	struct nlmsghdr *h = put_message(b, type, is_add ? NLM_F_CREATE : 0, family);
 
 	b->last = h;
-	mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, el->table);
-	mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, "lease");
+	mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, table);
+	mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set);
+	return h;
+}
+
+static void put_element(struct batch *b, bool is_add, const struct element *el, int64_t timeout_ms)
+{
+	struct nlmsghdr *h = put_change(b, is_add, el->family, el->table, "lease");
+	struct nlattr *list, *item, *key;
+
 	list = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
 	item = mnl_attr_nest_start(h, NFTA_LIST_ELEM);
 	key = mnl_attr_nest_start(h, NFTA_SET_ELEM_KEY);
@@ -217,6 +224,32 @@ static void put_test(struct batch *b, const struct nft *n)
 	put_port(b, n, 0, NO_TIMEOUT);
 }
 
+/* A removal without elements empties the set. Both are one transaction, so no packet sees the set half filled. */
+static void put_peers(struct batch *b, const struct nft *n)
+{
+	struct in_addr peers[ALLOW_ALL_PEERS];
+	unsigned i, count = allow_peers(n->allow, peers);
+	struct nlattr *list, *item, *key;
+	char db[RULESET_NAME_SIZE + 4];
+	struct nlmsghdr *h;
+
+	snprintf(db, sizeof db, "%s_db", n->name);
+	end_message(b, put_change(b, false, NFPROTO_INET, db, "peers"));
+	if (count == 0)
+		return;
+	h = put_change(b, true, NFPROTO_INET, db, "peers");
+	list = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
+	for (i = 0; i < count; i++) {
+		item = mnl_attr_nest_start(h, NFTA_LIST_ELEM);
+		key = mnl_attr_nest_start(h, NFTA_SET_ELEM_KEY);
+		mnl_attr_put(h, NFTA_DATA_VALUE, sizeof peers[i], &peers[i]);
+		mnl_attr_nest_end(h, key);
+		mnl_attr_nest_end(h, item);
+	}
+	mnl_attr_nest_end(h, list);
+	end_message(b, h);
+}
+
 /* The kernel queues the answers before send() returns, so nothing waits here. 0 or the first error. */
 static int read_answers(struct nft *n, uint32_t last_seq)
 {
@@ -253,8 +286,7 @@ static void drain(struct nft *n)
 		;
 }
 
-/* what == NULL: the test. 0 or an errno value. */
-static int send_batch(struct nft *n, const struct vip_set *what, int64_t timeout_ms)
+static struct batch *begin_batch(struct nft *n)
 {
 	static struct batch b;
 
@@ -262,22 +294,33 @@ static int send_batch(struct nft *n, const struct vip_set *what, int64_t timeout
 	b.end = b.data;
 	b.seq = n->seq;
 	end_message(&b, put_message(&b, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC));
-	if (what != NULL)
-		put_set(&b, n, what, timeout_ms);
-	else
-		put_test(&b, n);
+	return &b;
+}
+
+/* 0 or an errno value. */
+static int send_batch(struct nft *n, struct batch *b)
+{
 	/* One acknowledgement is enough: changes that fail are reported in any case, and then none is made. */
-	b.last->nlmsg_flags |= NLM_F_ACK;
-	end_message(&b, put_message(&b, NFNL_MSG_BATCH_END, 0, AF_UNSPEC));
-	n->seq = b.seq;
-	if (mnl_socket_sendto(n->request, b.data, (size_t)(b.end - b.data)) < 0)
+	b->last->nlmsg_flags |= NLM_F_ACK;
+	end_message(b, put_message(b, NFNL_MSG_BATCH_END, 0, AF_UNSPEC));
+	n->seq = b->seq;
+	if (mnl_socket_sendto(n->request, b->data, (size_t)(b->end - b->data)) < 0)
 		return errno;
-	return read_answers(n, b.last->nlmsg_seq);
+	return read_answers(n, b->last->nlmsg_seq);
+}
+
+static int send_test(struct nft *n)
+{
+	struct batch *b = begin_batch(n);
+
+	put_test(b, n);
+	return send_batch(n, b);
 }
 
 static int commit(struct nft *n, const struct vip_set *what, int64_t deadline_ns, struct err *e)
 {
 	int64_t timeout_ms = NO_TIMEOUT;
+	struct batch *b;
 	int error;
 
 	if (what->vips == 0 && what->ports == 0)
@@ -288,7 +331,9 @@ static int commit(struct nft *n, const struct vip_set *what, int64_t deadline_ns
 		if (timeout_ms <= 0)
 			return err_set(e, ERR_TIMEOUT, "the deadline of the lease has passed");
 	}
-	error = send_batch(n, what, timeout_ms);
+	b = begin_batch(n);
+	put_set(b, n, what, timeout_ms);
+	error = send_batch(n, b);
 	if (error == ENOENT)
 		n->is_lost = true;
 	if (error != 0)
@@ -304,6 +349,24 @@ int nft_open_lease(struct nft *n, const struct vip_set *what, int64_t deadline_n
 int nft_close_lease(struct nft *n, const struct vip_set *what, struct err *e)
 {
 	return nft_is_active(n) ? commit(n, what, CLOSE_NOW, e) : ERR_OK;
+}
+
+int nft_set_peers(struct nft *n, struct err *e)
+{
+	struct batch *b;
+	int error;
+
+	if (!nft_is_active(n))
+		return ERR_OK;
+	b = begin_batch(n);
+	put_peers(b, n);
+	error = send_batch(n, b);
+	n->has_stale_peers = error != 0;
+	if (error == ENOENT)
+		n->is_lost = true;
+	if (error != 0)
+		return err_sys(e, error, "peers in the firewall's table %s_db", n->name);
+	return ERR_OK;
 }
 
 /* --- life --- */
@@ -325,7 +388,7 @@ int nft_open(struct nft *n, const struct allow *allow, const char *name, struct 
 	if (rc == ERR_OK)
 		rc = nlsock_open(NETLINK_NETFILTER, 1U << (NFNLGRP_NFTABLES - 1), &n->watch, e);
 	if (rc == ERR_OK) {
-		error = send_batch(n, NULL, NO_TIMEOUT);
+		error = send_test(n);
 		if (error != 0)
 			rc = err_sys(e, error, "test of the firewall's table %s", n->name);
 	}
@@ -403,6 +466,9 @@ static int hear(const struct nlmsghdr *h, void *ctx)
 
 	if (!is_removal(h) || mnl_nlmsg_get_payload_len(h) < sizeof(struct nfgenmsg))
 		return MNL_CB_OK;
+	/* The port number of whoever asked for the change: our own removals are no loss. */
+	if (h->nlmsg_pid == mnl_socket_get_portid(n->request))
+		return MNL_CB_OK;
 	mnl_attr_parse(h, sizeof(struct nfgenmsg), read_name, &names);
 	if (strncmp(names.table, n->name, len) != 0 || (names.table[len] != '\0' && strcmp(names.table + len, "_db") != 0))
 		return MNL_CB_OK;
@@ -428,7 +494,7 @@ void nft_read(struct nft *n)
 		if (len == 0 || errno != ENOBUFS)
 			return;
 		/* Notifications were lost: ask. */
-		if (send_batch(n, NULL, NO_TIMEOUT) != 0)
+		if (send_test(n) != 0)
 			n->is_lost = true;
 	}
 }

@@ -13,7 +13,8 @@ struct nft {
 	const struct allow *allow;
 	char name[RULESET_NAME_SIZE];
 	uint32_t seq;
-	bool is_lost; /* somebody removed the rules: nothing here is fenced any more */
+	bool has_stale_peers; /* the last nft_set_peers failed */
+	bool is_lost;         /* somebody removed the rules: nothing here is fenced any more */
 };
 
 /* Load the rules (replacing older ones; everything is closed afterwards) and prove that leases can be set. allow is borrowed.
@@ -29,6 +30,9 @@ int nft_unload(const char *name, struct err *e) MUST_USE;
  * computation: check the clock again afterwards). ERR_TIMEOUT: it has passed. */
 int nft_open_lease(struct nft *n, const struct vip_set *what, int64_t deadline_ns, struct err *e) MUST_USE;
 int nft_close_lease(struct nft *n, const struct vip_set *what, struct err *e) MUST_USE;
+
+/* Put the peers of `allow` as they are now into force, in one transaction. */
+int nft_set_peers(struct nft *n, struct err *e) MUST_USE;
 
 /* To be watched for reading; then nft_read, which sets is_lost when our rules were removed or changed. */
 int nft_fd(const struct nft *n);

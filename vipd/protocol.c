@@ -89,13 +89,17 @@ int protocol_check(const struct vip_msg *m, const struct allow *a, struct vip_se
 		return err_set(e, ERR_PROTOCOL,
 		               "message version %u; this mha-vipd speaks %u: install the same release of both programs",
 		               m->version, VIP_MSG_VERSION);
-	if (m->type < VIP_LEASE || m->type > VIP_STATUS)
+	if ((m->type < VIP_LEASE || m->type > VIP_STATUS) && m->type != VIP_PEERS)
 		return err_set(e, ERR_PROTOCOL, "message type %u is no request", m->type);
 	if (m->addr_count > VIP_MSG_ADDRS || m->port_count > VIP_MSG_PORTS)
 		return err_set(e, ERR_PROTOCOL, "%u addresses and %u ports; the most are %d and %d", m->addr_count,
 		               m->port_count, VIP_MSG_ADDRS, VIP_MSG_PORTS);
 	if (m->type == VIP_PROBE && m->addr_count != 1)
 		return err_set(e, ERR_INVAL, "a probe asks for one address, not %u", m->addr_count);
+	if (m->type == VIP_PEERS) { /* its addresses are no vips; allow_name_peers judges them */
+		*ret_what = what;
+		return ERR_OK;
+	}
 	rc = m->type == VIP_PROBE ? ERR_OK : check_owner(m, e);
 	if (rc == ERR_OK)
 		rc = check_addresses(m, a, &what, e);

@@ -51,6 +51,9 @@ static void put_vips(struct buf *out, const struct allow *a)
 
 void ruleset_load(const struct allow *a, const char *name, struct buf *out)
 {
+	struct in_addr peers[ALLOW_ALL_PEERS];
+	unsigned peer_count = allow_peers(a, peers);
+
 	ruleset_unload(name, out);
 	/* Both directions: one packet that a former owner sends from the VIP poisons its neighbours' caches again. */
 	buf_printf(out, "table inet %s {\n", name);
@@ -69,7 +72,7 @@ void ruleset_load(const struct allow *a, const char *name, struct buf *out)
 	buf_printf(out, "table inet %s_db {\n", name);
 	put_ports(out, a);
 	put_lease(out, "inet_service");
-	put_addresses(out, "peers", &a->peers[0], sizeof a->peers[0], a->peer_count);
+	put_addresses(out, "peers", peers, sizeof peers[0], peer_count);
 	buf_puts(out, "\tchain in {\n\t\ttype filter hook input priority -5; policy accept;\n"
 	              "\t\tiifname \"lo\" accept\n\t\tip saddr @peers accept\n"
 	              "\t\ttcp dport @ports tcp dport != @lease counter reject with tcp reset\n\t}\n}\n");

@@ -409,6 +409,72 @@ def test_the_database_port_is_closed_with_a_reset_to_all_but_peers_and_the_host(
     assert net.is_refused(net.a.address)
 
 
+def allow_net(host, *lines):
+    """Leave no `peer` line but the host's own, and add these."""
+    (host.dir / "vip.allow").write_text(f"vip {VIP}/32 dev eth0\nport {PORT}\npeer {host.address}\n" + "".join(f"{line}\n" for line in lines))
+
+
+def passes(net, host):
+    """Can this host connect to the closed database port of a?"""
+    with host.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+        s.settimeout(5)
+        try:
+            s.connect((net.a.address, PORT))
+        except ConnectionRefusedError:
+            return False
+    return True
+
+
+def test_hosts_that_the_cluster_names_pass_the_closed_port_inside_a_peer_net_only(net):
+    allow_net(net.a, "peer-net 10.99.0.0/28")
+    net.a.start_vipd()
+    net.a.echo()
+    control = net.a.control()
+    assert not passes(net, net.b), "nobody passes unnamed"
+    assert control.call(PEERS, owner="", addrs=(net.a.address, net.b.address))["rc"] == 0
+    assert passes(net, net.b) and not passes(net, net.c)
+    refused = control.call(PEERS, owner="", addrs=(net.c.address, net.b.address))
+    assert refused["rc"] == ERR_REFUSED and net.c.address in refused["text"] and "peer-net" in refused["text"]
+    assert passes(net, net.b) and not passes(net, net.c), "who fits is in force, who does not is not"
+    changes = len(re.findall("named by the cluster", net.a.log()))
+    assert control.call(PEERS, owner="", addrs=(net.b.address,))["rc"] == 0
+    assert len(re.findall("named by the cluster", net.a.log())) == changes, "the same list changes nothing"
+    assert control.call(PEERS, owner="", addrs=())["rc"] == 0
+    assert not passes(net, net.b), "who has been removed is shut out"
+    assert control.lease()["rc"] == 0 and net.a.vipd.poll() is None, "our own removals are not taken for somebody else's"
+
+
+def test_named_hosts_are_forgotten_by_a_restart_and_come_back_with_the_next_message(net):
+    allow_net(net.a, "peer-net 10.99.0.0/24")
+    net.a.start_vipd()
+    net.a.echo()
+    assert net.a.control().call(PEERS, owner="", addrs=(net.b.address,))["rc"] == 0
+    assert passes(net, net.b)
+    net.a.vipd.kill()
+    net.a.vipd.wait(10)
+    net.a.start_vipd()
+    assert not passes(net, net.b)
+    assert net.a.control().call(PEERS, owner="", addrs=(net.b.address,))["rc"] == 0
+    assert passes(net, net.b)
+
+
+def test_hosts_of_node_yaml_inside_a_peer_net_pass_from_the_start(net):
+    allow_net(net.a, "peer-net 10.99.0.0/24")
+    yaml = net.a.dir / "node.yaml"
+    yaml.write_text("tls: {mode: insecure-plaintext}\n" + yaml.read_text() + f"  - {{name: b, address: {net.b.address}}}\n")
+    net.a.start_vipd()
+    net.a.echo()
+    assert passes(net, net.b) and not passes(net, net.c)
+
+
+def test_a_peer_that_somebody_else_removes_from_the_firewall_is_noticed(net):
+    net.a.start_vipd()
+    control = net.a.control()
+    net.a.nft("delete", "element", "inet", "mha_db", "peers", f"{{ {net.b.address} }}")
+    control.wait_event("removed the firewall rules")
+    assert net.a.vipd.wait(10) == 1
+
+
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_frozen_or_killed_vipd_loses_everything_at_the_deadline(net, how):
     net.a.start_vipd()

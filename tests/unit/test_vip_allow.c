@@ -104,7 +104,38 @@ static void a_wrong_line_is_named_with_its_number(void **state)
 	refused("port 5432\nport 5432\n", ERR_INVAL, "twice");
 	refused("peer n1\n", ERR_INVAL, "no IPv4 address");
 	refused("ports 5432\n", ERR_INVAL, "none of vip, port, peer");
+	refused("peer-net 10.77.0.0\n", ERR_INVAL, "peer-net ADDRESS/BITS");
+	refused("peer-net 10.77.0.1/24\n", ERR_INVAL, "address of a host");
+	refused("peer-net 0.0.0.0/0\n", ERR_INVAL, "prefix");
+	refused("peer-net 10.0.0.0/33\n", ERR_INVAL, "prefix");
+	refused("peer-net 224.0.0.0/8\n", ERR_INVAL, "no addresses");
 	refused("vip a b c d e\n", ERR_INVAL, "too many words");
+}
+
+static void only_hosts_inside_a_peer_net_can_be_named(void **state)
+{
+	const struct in_addr wanted[] = {{inet_addr("10.77.0.11")},
+	                                 {inet_addr("10.77.1.12")},
+	                                 {inet_addr("10.78.0.1")},
+	                                 {inet_addr("192.168.3.3")},
+	                                 {inet_addr("10.77.1.12")}};
+	struct in_addr all[ALLOW_ALL_PEERS];
+	struct allow a;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(load("peer 10.77.0.11\npeer-net 10.77.0.0/16\npeer-net 192.168.3.3/32\n", &a, &e), ERR_OK);
+	assert_false(allow_is_peer(&a, wanted[1]));
+	assert_int_equal(allow_name_peers(&a, wanted, 5, &e), ERR_REFUSED);
+	assert_non_null(strstr(e.text, "10.78.0.1 is no peer"));
+	assert_int_equal(allow_peers(&a, all), 3);
+	assert_true(allow_is_peer(&a, wanted[1]));
+	assert_true(allow_is_peer(&a, wanted[3]));
+	assert_false(allow_is_peer(&a, wanted[2]));
+	assert_int_equal(allow_name_peers(&a, wanted, 1, &e), ERR_OK);
+	assert_int_equal(allow_peers(&a, all), 1);
+	assert_true(allow_is_peer(&a, wanted[0]));
+	assert_false(allow_is_peer(&a, wanted[1]));
 }
 
 static void a_full_list_is_refused_not_cut(void **state)
@@ -167,6 +198,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(every_kind_of_line_is_understood, make_file, remove_file),
 	        cmocka_unit_test_setup_teardown(an_empty_file_allows_nothing, make_file, remove_file),
 	        cmocka_unit_test_setup_teardown(a_wrong_line_is_named_with_its_number, make_file, remove_file),
+	        cmocka_unit_test_setup_teardown(only_hosts_inside_a_peer_net_can_be_named, make_file, remove_file),
 	        cmocka_unit_test_setup_teardown(a_full_list_is_refused_not_cut, make_file, remove_file),
 	        cmocka_unit_test_setup_teardown(a_file_that_others_may_write_is_refused, make_file, remove_file),
 	        cmocka_unit_test_setup_teardown(a_set_reads_as_its_members, make_file, remove_file),
