@@ -122,7 +122,7 @@ static void run_unknown_call(struct call *call)
 	call_fail(call, ERR_NOTFOUND, "42883",
 	          "there is no such procedure with that number of arguments: mha_init(cluster, uuid, profile), "
 	          "mha_join(uuid, profile), mha_add(id, address), mha_assign(id, role), mha_remove(id), mha_transfer(id), "
-	          "mha_migrate()");
+	          "mha_migrate(), mha_roster()");
 }
 
 static void run_unknown_show(struct call *call)
@@ -133,7 +133,7 @@ static void run_unknown_show(struct call *call)
 static const struct command call_commands[] = {
         {"mha_init", 3, admin_run_init},       {"mha_join", 2, admin_run_join},     {"mha_add", 2, admin_run_change},
         {"mha_assign", 2, admin_run_change},   {"mha_remove", 1, admin_run_change}, {"mha_transfer", 1, admin_run_change},
-        {"mha_migrate", 0, admin_run_migrate}, {NULL, 0, run_unknown_call},
+        {"mha_migrate", 0, admin_run_migrate}, {"mha_roster", 0, admin_run_roster}, {NULL, 0, run_unknown_call},
 };
 
 static const struct command show_commands[] = {
@@ -196,7 +196,7 @@ void admin_set_revision(struct admin *a, uint64_t revision)
 
 /* --- life --- */
 
-struct admin *admin_new(uv_loop_t *loop, struct node *n, const struct config *c)
+struct admin *admin_new(uv_loop_t *loop, struct node *n, struct config *c)
 {
 	struct admin *a = mem_alloc(sizeof *a);
 

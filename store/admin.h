@@ -25,7 +25,7 @@ struct admin_result {
 typedef void (*admin_cb)(void *arg, const struct admin_result *r);
 
 /* loop, n and c are borrowed until admin_free. Never fails. */
-struct admin *admin_new(uv_loop_t *loop, struct node *n, const struct config *c);
+struct admin *admin_new(uv_loop_t *loop, struct node *n, struct config *c);
 
 /* Requests still running complete with ERR_REFUSED / 57P01 first; then done (may be NULL) and the memory is gone. */
 void admin_close(struct admin *a, void (*done)(void *arg), void *arg);

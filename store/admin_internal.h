@@ -33,7 +33,7 @@ struct command {
 struct admin {
 	uv_loop_t *loop;
 	struct node *node;
-	const struct config *config;
+	struct config *config; /* the roster is merged into it */
 	struct dq *reader;  /* SHOW */
 	struct dq *changer; /* membership: an assignment may take as long as the node needs to catch up */
 	struct dq *mha;     /* migrations */
@@ -67,6 +67,7 @@ void admin_show_members(struct call *call);
 void admin_run_init(struct call *call);
 void admin_run_join(struct call *call);
 void admin_run_migrate(struct call *call);
+void admin_run_roster(struct call *call); /* read <state_dir>/roster/nodes.json again */
 void admin_run_change(struct call *call); /* mha_add, mha_assign, mha_remove, mha_transfer */
 const char *admin_role_name(int64_t role);
 

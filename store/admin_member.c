@@ -1,4 +1,5 @@
 /* CALL mha_add, mha_assign, mha_remove, mha_transfer. */
+#include "core/base/roster.h"
 #include "store/admin_internal.h"
 
 #include "core/base/clock.h"
@@ -75,4 +76,16 @@ void admin_run_change(struct call *call)
 	}
 	call->deadline_ms = clock_now_ms() + BUSY_DEADLINE_MS;
 	send_change(call);
+}
+
+/* --- the roster --- */
+
+void admin_run_roster(struct call *call)
+{
+	struct err e = ERR_INIT;
+
+	if (roster_apply(call->admin->config, &e) != ERR_OK)
+		call_fail_err(call, &e);
+	else
+		call_done(call);
 }

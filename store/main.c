@@ -1,6 +1,7 @@
 /* mha-stored: the store of one host. Runs until SIGTERM or SIGINT; ends with 0 after a clean stop, 1 when it cannot start. */
 #include "core/base/config.h"
 #include "core/base/log.h"
+#include "core/base/roster.h"
 #include "store/admin.h"
 #include "store/node.h"
 #include "store/stepdown.h"
@@ -164,6 +165,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	log_init("mha-stored", "");
 	rc = config_load(path, &p.config, &e);
+	if (rc == 0)
+		rc = roster_apply(p.config, &e);
 	if (rc == 0) {
 		log_init("mha-stored", p.config->node);
 		uv_loop_init(&p.loop);

@@ -1,4 +1,5 @@
 #include "store/node_disk.h"
+#include "core/base/roster.h"
 #include "core/base/str.h"
 #include "store/net.h"
 #include "store/node_dqlite.h"
@@ -7,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -83,20 +85,37 @@ static int check_names(const struct node_disk *d, struct err *e)
 	return 0;
 }
 
+/* The cluster has been told of the new address: this very member is listed with it. */
+static bool is_moved(const struct node_disk *d, const char *address)
+{
+	struct roster *r = mem_alloc(sizeof *r);
+	bool is_found = false;
+	char id[24], listed[NET_ADDRESS_CAP];
+	unsigned i;
+
+	snprintf(id, sizeof id, "%llu", (unsigned long long)d->identity.id);
+	if (roster_load(d->config, r, NULL) == ERR_OK && strcmp(r->uuid, d->identity.cluster_uuid) == 0)
+		for (i = 0; i < r->count; i++)
+			is_found |= strcmp(r->nodes[i].name, d->identity.name) == 0 && strcmp(r->nodes[i].raft_id, id) == 0 &&
+			            strcmp(net_format(r->nodes[i].address, r->nodes[i].raft_port, listed), address) == 0;
+	free(r);
+	return is_found;
+}
+
 static int check_address(struct node_disk *d, const char *address, struct err *e)
 {
 	struct identity *id = &d->identity;
 
 	if (strcmp(id->address, address) == 0)
 		return 0;
-	if (id->state == IDENTITY_FRESH) {
+	if (id->state == IDENTITY_FRESH || is_moved(d, address)) {
 		str_copy(id->address, sizeof id->address, address);
 		return node_disk_save(d, e);
 	}
 	return err_set(e, ERR_REFUSED,
-	               "the cluster knows node \"%s\" at %s, node.yaml says %s: restore address and ports.raft, "
-	               "or remove the node from the cluster and add it anew with an empty %s",
-	               id->name, id->address, address, d->dir);
+	               "the cluster knows node \"%s\" at %s, node.yaml says %s: tell the cluster "
+	               "(mha-shell node move %s --address ...) or restore address and ports.raft",
+	               id->name, id->address, address, id->name);
 }
 
 /* What the data on disk says about the recorded state. The one thing that must not pass is an old member without its data: it

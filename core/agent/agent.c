@@ -114,6 +114,13 @@ void agent_free(struct agent *a)
 	free(a);
 }
 
+void agent_set_nodes(struct agent *a, const struct agent_node *nodes, int count)
+{
+	assert(count >= a->node_count && count <= MAX_NODES);
+	memcpy(a->nodes, nodes, (size_t)count * sizeof a->nodes[0]);
+	a->node_count = count;
+}
+
 void agent_set_voters(struct agent *a, const struct voter_set *set)
 {
 	lease_voter_set(&a->voter, set);

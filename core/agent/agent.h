@@ -128,6 +128,9 @@ int64_t agent_deadline(const struct agent *a);
 /* The heartbeat that an AGENT_SEND_HEARTBEAT of the last step means. Borrowed until the next step. */
 const struct heartbeat *agent_heartbeat(const struct agent *a);
 
+/* The cluster has grown, or an address has changed: nodes[count], in the places known so far, new ones at the end. */
+void agent_set_nodes(struct agent *a, const struct agent_node *nodes, int count);
+
 /* The newest voter set this node knows; the run layer sets it from the store and keeps it on disk. */
 void agent_set_voters(struct agent *a, const struct voter_set *set);
 const struct voter_set *agent_voters(const struct agent *a);

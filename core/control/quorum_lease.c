@@ -25,7 +25,7 @@ void lease_voter_done(struct lease_voter *v)
 
 bool lease_voter_set(struct lease_voter *v, const struct voter_set *set)
 {
-	if (set->number <= v->set.number)
+	if (set->number <= v->set.number || set->members == 0)
 		return false;
 	v->set = *set;
 	return true;

@@ -57,7 +57,8 @@ struct lease_voter {
 void lease_voter_init(struct lease_voter *v, int64_t now_ms, int64_t term_ms);
 void lease_voter_done(struct lease_voter *v);
 
-/* A newer set is taken, an older one ignored. Returns true when it was newer. */
+/* A newer set is taken; an older one, or one without members (this process does not know them all yet), is ignored. Returns true
+ * when it was taken. */
 bool lease_voter_set(struct lease_voter *v, const struct voter_set *set);
 
 /* Answer one request. *ret_busy_ms (may be NULL) is set for LEASE_BUSY and LEASE_STARTING: how long to wait before asking

@@ -29,19 +29,24 @@ char *codec_set_format(const struct config *c, node_set s, char *buf, size_t siz
 	return buf;
 }
 
-node_set codec_set_parse(const struct config *c, const char *names)
+bool codec_set_parse(const struct config *c, const char *names, node_set *ret)
 {
 	node_set s = 0;
 
 	while (*names != '\0') {
 		char name[NAME_SIZE];
 		size_t len = strcspn(names, ",");
+		int node;
 
 		snprintf(name, sizeof name, "%.*s", (int)len, names);
-		s |= node_bit(codec_node(c, name));
+		node = codec_node(c, name);
+		if (node == NODE_NONE)
+			return false;
+		s |= node_bit(node);
 		names += len + (names[len] == ',' ? 1 : 0);
 	}
-	return s;
+	*ret = s;
+	return true;
 }
 
 static const char *node_name(const struct config *c, int node)
@@ -299,15 +304,23 @@ static int get_node(struct cursor *k, const json_t *o, const char *key)
 static node_set get_set(struct cursor *k, const json_t *o, const char *key)
 {
 	char names[MAX_NODES * NAME_SIZE];
+	node_set s = 0;
 
 	get_str(k, o, key, names, sizeof names);
-	return codec_set_parse(k->c, names);
+	if (!codec_set_parse(k->c, names, &s))
+		fail(k, key);
+	return s;
 }
 
 static void get_voters(struct cursor *k, const json_t *o, struct voter_set *v)
 {
+	char names[MAX_NODES * NAME_SIZE];
+
+	/* The number counts although a member may be unknown here yet; nobody takes over a set without members. */
 	v->number = get_u64(k, o, "set");
-	v->members = get_set(k, o, "voters");
+	get_str(k, o, "voters", names, sizeof names);
+	if (!codec_set_parse(k->c, names, &v->members))
+		v->members = 0;
 }
 
 static void read_standbys(struct cursor *k, const json_t *list, struct instance_report *r)

@@ -48,6 +48,7 @@ int codec_decode(const struct config *c, const char *peer, const char *json, siz
 int codec_node(const struct config *c, const char *name);
 /* "n1,n2"; buf of size bytes. Returns buf. */
 char *codec_set_format(const struct config *c, node_set s, char *buf, size_t size);
-node_set codec_set_parse(const struct config *c, const char *names);
+/* False when a name is unknown: a set that lost a member would mean another majority, so such a set must not be used. */
+bool codec_set_parse(const struct config *c, const char *names, node_set *ret) MUST_USE;
 
 #endif

@@ -5,7 +5,9 @@
 
 #include "core/agent/agent.h"
 #include "core/base/config.h"
+#include "core/base/roster.h"
 #include "core/base/str.h"
+#include "core/base/vip_msg.h"
 #include "core/control/control.h"
 #include "core/run/child_sock.h"
 #include "core/run/codec.h"
@@ -64,7 +66,7 @@ struct self_frame {
 };
 
 struct control {
-	const struct config *config;
+	struct config *config; /* nodes are merged into it as the cluster grows; everything else stays */
 	uv_loop_t *loop;
 	int self;
 	struct member member;
@@ -92,6 +94,8 @@ struct control {
 	int64_t sign_ms;         /* when the store last got a sign of life */
 	int64_t quorum_ms;       /* last commit or generation that succeeded */
 
+	struct roster roster; /* as last taken; number 0: none yet */
+	char *revoked;        /* serials of revoked certificates, a JSON list; owned */
 	struct membership *membership;
 	int leader_vip_count;
 	char leader_vips[MAX_LEADER_VIPS][48];
@@ -115,7 +119,9 @@ struct control {
 
 /* control_main.c */
 void control_arm(struct control *c); /* set the timer to the earliest deadline */
-void control_exit(struct control *c, int code);
+void control_exit(struct control *c, int code); /* at once */
+void control_stop(struct control *c, int code); /* in order: fenced, leases released, then exit with code */
+void control_fill_address(struct vip_addr *a, const char *text);
 bool control_load_member(struct control *c, struct err *e); /* read node.json; starts the agent when this node is a member */
 void control_set_hello(struct control *c);
 
@@ -153,10 +159,32 @@ void persist_guard(struct buf *b, uint64_t generation);
 /* membership.c */
 struct membership *membership_new(struct control *c);
 void membership_free(struct membership *m);
-void membership_begin(struct membership *m, const json_t *nodes, const json_t *voters); /* a generation was won */
+void membership_begin(struct membership *m, const json_t *all); /* a generation was won: the store's records */
 void membership_end(struct membership *m);
 void membership_tick(struct membership *m);
+/* Why a leaving node has not left yet; "" when nothing keeps it. Borrowed until the next call. */
+const char *membership_obstacle(const struct membership *m, int node);
+bool membership_is_leaving(const struct membership *m, int node);
 void membership_joined(struct control *c, const char *uuid, const char *profile); /* a join frame came */
+
+/* nodes.c: who the nodes are */
+#define NODES_SQL                                                                                                              \
+	"'roster', (SELECT json_object('number', (SELECT number FROM roster_number), 'uuid', (SELECT uuid FROM cluster), "       \
+	"'nodes', json_group_array(json_object('name', r.name, 'address', r.address, 'role', r.role, 'failure_domain', "         \
+	"r.failure_domain, 'raft_id', coalesce(n.raft_id, ''), 'peer_port', peer_port, 'raft_port', raft_port, 'sql_port', "     \
+	"sql_port, 'leaving', leaving_at, 'removed', json(iif(removed_at > 0, 'true', 'false'))))) "                             \
+	"FROM roster r LEFT JOIN node n ON n.name = r.name),"                                                                    \
+	"'revoked', (SELECT json_group_array(serial) FROM certificate WHERE revoked_at > 0)"
+void nodes_start(struct control *c);
+void nodes_read(struct control *c, const json_t *all); /* the controller's view of the store, with NODES_SQL in it */
+bool nodes_frame(struct control *c, const char *peer, const char *json, size_t len); /* false: it is another frame */
+void nodes_link_up(struct control *c, const char *peer);
+void nodes_fill_agent(const struct control *c, struct agent_node *nodes); /* MAX_NODES places */
+void nodes_tell_dbd(struct control *c, int index);
+void nodes_tell_vipd(struct control *c);
+void nodes_tell_store(struct control *c);
+/* The roster or the revocations in the store have changed: read them, keep them, tell everybody. Controller only. */
+void roster_refresh(struct control *c);
 
 /* core/api */
 void api_request(void *arg, struct http_request *r);

@@ -52,8 +52,8 @@ static void load_voters(struct control *c)
 	if (f == NULL)
 		return;
 	if (fgets(line, sizeof line, f) != NULL && sscanf(line, "%" SCNu64 " %899s", &v.number, names) == 2) {
-		v.members = codec_set_parse(c->config, names);
-		agent_set_voters(c->agent, &v);
+		if (codec_set_parse(c->config, names, &v.members))
+			agent_set_voters(c->agent, &v);
 	}
 	fclose(f);
 }
@@ -107,12 +107,7 @@ static void start_agent(struct control *c)
 	                        .has_vipd = c->vipd != NULL};
 	unsigned i;
 
-	memset(nodes, 0, sizeof nodes);
-	for (i = 0; i < c->config->nodes_count; i++) {
-		str_copy(nodes[i].name, sizeof nodes[i].name, c->config->nodes[i].name);
-		str_copy(nodes[i].host, sizeof nodes[i].host, c->config->nodes[i].address);
-		nodes[i].is_arbiter = strcmp(c->config->nodes[i].role, "arbiter") == 0;
-	}
+	nodes_fill_agent(c, nodes);
 	for (i = 0; i < c->config->instances_count; i++) {
 		str_copy(instances[i].group, sizeof instances[i].group, c->config->instances[i].group);
 		instances[i].port = c->config->instances[i].port;
@@ -191,6 +186,7 @@ static void dbd_up(void *arg, pid_t pid)
 
 	(void)pid;
 	e.u.dbd.instance = d->index;
+	nodes_tell_dbd(d->owner, d->index);
 	effects_agent(d->owner, &e);
 }
 
@@ -226,6 +222,7 @@ static void vipd_up(void *arg, pid_t pid)
 	struct vip_msg m;
 
 	(void)pid;
+	nodes_tell_vipd(c); /* before the first lease: replicas must reach a primary whose port opens */
 	effects_agent(c, &e);
 	memset(&m, 0, sizeof m);
 	m.version = VIP_MSG_VERSION;
@@ -254,6 +251,11 @@ static void vipd_message(void *arg, const void *msg)
 		return;
 	if (m->type == VIP_EVENT) {
 		log_warn("vip", "%s: %s", m->owner, m->text);
+		return;
+	}
+	if (m->owner[0] == '\0') { /* the list of peers */
+		if (m->rc != 0)
+			log_error("vip", "%s", m->text);
 		return;
 	}
 	if (m->rc != 0)
@@ -292,6 +294,7 @@ static void store_connected(void *arg)
 	struct control *c = arg;
 
 	store_session_query(c->store, "LISTEN mha_leader", 5000, NULL, NULL);
+	nodes_tell_store(c);
 }
 
 static void store_disconnected(void *arg, const char *reason)
@@ -380,21 +383,26 @@ void control_exit(struct control *c, int code)
 	uv_stop(c->loop);
 }
 
-static void stop_asked(uv_signal_t *s, int signum)
+void control_stop(struct control *c, int code)
 {
-	struct control *c = s->data;
 	struct agent_event e = {.type = AGENT_STOP, .now_ms = clock_now_ms()};
 
-	(void)signum;
 	if (c->is_stopping)
 		return;
 	log_info("node", "stopping");
+	c->exit_code = code;
 	c->is_stopping = true;
 	c->stop_ms = e.now_ms;
 	effects_agent(c, &e);
 	if (c->leadership != LEADERSHIP_NONE)
 		leadership_lost(c, "this node stops");
 	control_arm(c);
+}
+
+static void stop_asked(uv_signal_t *s, int signum)
+{
+	(void)signum;
+	control_stop(s->data, 0);
 }
 
 static int start(struct control *c, struct err *e)
@@ -408,6 +416,7 @@ static int start(struct control *c, struct err *e)
 	uv_signal_init(c->loop, &c->sigint);
 	c->timer.data = c->sigterm.data = c->sigint.data = c;
 	c->membership = membership_new(c);
+	nodes_start(c);
 	rc = link_start(c->loop, c->config, &lh, &c->hub, e);
 	if (rc != ERR_OK)
 		return rc;
@@ -431,11 +440,12 @@ static void finish(struct control *c)
 	membership_free(c->membership);
 	for (i = 0; i < c->config->nodes_count; i++)
 		free(c->last[i].json);
+	free(c->revoked);
 	free(c->dbds);
 	free(c);
 }
 
-int control_main(const struct config *config)
+int control_main(struct config *config)
 {
 	struct control *c = mem_alloc(sizeof *c);
 	struct err e = ERR_INIT;

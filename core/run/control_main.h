@@ -4,8 +4,8 @@
 
 #include "core/base/config.h"
 
-/* Runs until SIGTERM or SIGINT; returns the process' exit code (78: the configuration is wrong, do not restart). c is borrowed.
- */
-int control_main(const struct config *c);
+/* Runs until SIGTERM or SIGINT; returns the process' exit code (78: the configuration is wrong, do not restart). c is borrowed;
+ * nodes that join are added to it. */
+int control_main(struct config *c);
 
 #endif

@@ -87,7 +87,7 @@ void effects_fresh_heartbeat(struct control *c)
 	send_heartbeat(c, &hb);
 }
 
-static void fill_address(struct vip_addr *a, const char *text)
+void control_fill_address(struct vip_addr *a, const char *text)
 {
 	struct in_addr v4;
 
@@ -117,7 +117,7 @@ static void send_vip(struct control *c, const struct agent_action *x)
 		m.addr_count = (uint16_t)x->u.vip.addr_count;
 		m.port_count = (uint16_t)x->u.vip.port_count;
 		for (i = 0; i < x->u.vip.addr_count; i++)
-			fill_address(&m.addrs[i], x->u.vip.addrs[i]);
+			control_fill_address(&m.addrs[i], x->u.vip.addrs[i]);
 		for (i = 0; i < x->u.vip.port_count; i++)
 			m.ports[i] = x->u.vip.ports[i];
 	}
@@ -141,7 +141,7 @@ void effects_leader_vips(struct control *c, uint64_t generation, int64_t deadlin
 	str_copy(m.owner, sizeof m.owner, "leader");
 	m.addr_count = deadline_ms > 0 ? (uint16_t)c->leader_vip_count : 0;
 	for (i = 0; i < m.addr_count; i++)
-		fill_address(&m.addrs[i], c->leader_vips[i]);
+		control_fill_address(&m.addrs[i], c->leader_vips[i]);
 	(void)child_sock_send(c->vipd, &m);
 }
 
@@ -307,7 +307,7 @@ static void deliver(struct control *c, const char *peer, const char *json, size_
 
 	if (node == NODE_NONE)
 		return;
-	if (!c->member.is_member && is_join_frame(c, json, len))
+	if (nodes_frame(c, peer, json, len) || (!c->member.is_member && is_join_frame(c, json, len)))
 		return;
 	if (codec_decode(c->config, peer, json, len, &c->frame, &err) != ERR_OK) {
 		log_warn("peer", "%s sent a frame that cannot be read: %s", peer, err.text);

@@ -1,6 +1,7 @@
 /* mhad: the parent process of a node, or with --control its control process. */
 #include "core/base/config.h"
 #include "core/base/log.h"
+#include "core/base/roster.h"
 #include "core/run/supervise.h"
 #ifdef MHA_HAVE_CONTROL
 #include "core/run/control_main.h"
@@ -80,9 +81,15 @@ static int parse(int argc, char **argv, struct options *o)
 	return -1;
 }
 
-static int run_control(const struct config *c)
+static int run_control(struct config *c)
 {
 #ifdef MHA_HAVE_CONTROL
+	struct err e = ERR_INIT;
+
+	if (roster_apply(c, &e) != ERR_OK) {
+		log_error("node", "%s", e.text);
+		return SUPERVISE_EX_CONFIG;
+	}
 	return control_main(c);
 #else
 	(void)c;

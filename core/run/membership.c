@@ -1,8 +1,10 @@
-/* Growing the cluster: fresh nodes are told to join, joined ones become voters one at a time, their instances are registered.
- * The numbered voter set changes with the Raft membership, never twice within L + one poll (DESIGN section 4). */
+/* The members of the cluster. Hosts that have joined are taken in as standbys, voters_next() says who votes, nodes that leave
+ * lose their vote, their roles and their place. One change at a time; a change that was interrupted is found again by the next
+ * controller. The voter set never changes twice within L + one poll (DESIGN section 4). */
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/run/control.h"
+#include "core/control/voters.h"
+#include "core/run/membership.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,20 +13,7 @@
 
 #define TICK_EVERY_MS 200
 #define HEARD_MS      1500
-#define CHANGE_MS     10000
 #define POLL_MS       500
-#define MAX_VOTERS    5
-
-struct membership {
-	struct control *c;
-	bool is_active, is_busy;
-	int64_t ticked_ms, changed_ms;
-	struct voter_set voters;
-	node_set members; /* of node rows */
-	char raft_ids[MAX_NODES][24];
-	node_set refused; /* said once */
-	int changing;     /* node being added */
-};
 
 struct membership *membership_new(struct control *c)
 {
@@ -39,39 +28,88 @@ void membership_free(struct membership *m)
 	free(m);
 }
 
-void membership_begin(struct membership *m, const json_t *nodes, const json_t *voters)
+static const char *name_of(const struct membership *m, int node)
+{
+	return m->c->config->nodes[node].name;
+}
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s != NULL ? s : "";
+}
+
+/* --- what the store says --- */
+
+static void read_members(struct membership *m, const json_t *all)
 {
 	const struct config *config = m->c->config;
-	const json_t *o;
-	const char *names;
+	const json_t *list = json_object_get(all, "nodes"), *o;
 	size_t i;
+	int node;
 
-	m->members = 0;
-	json_array_foreach(nodes, i, o)
+	memset(m->nodes, 0, sizeof m->nodes);
+	json_array_foreach(list, i, o)
 	{
-		int node = codec_node(config, json_string_value(json_object_get(o, "name")));
-
+		node = codec_node(config, text_of(o, "name"));
 		if (node == NODE_NONE)
 			continue;
-		m->members |= node_bit(node);
-		str_copy(m->raft_ids[node], sizeof m->raft_ids[node], json_string_value(json_object_get(o, "raft_id")));
+		m->nodes[node].is_member = true;
+		str_copy(m->nodes[node].raft_id, sizeof m->nodes[node].raft_id, text_of(o, "raft_id"));
+		str_copy(m->nodes[node].raft_address, sizeof m->nodes[node].raft_address, text_of(o, "raft_address"));
 	}
-	names = json_string_value(json_object_get(voters, "members"));
-	m->voters.number = (uint64_t)json_integer_value(json_object_get(voters, "number"));
-	m->voters.members = codec_set_parse(config, names != NULL ? names : "");
-	if (m->voters.number > 0 && m->c->agent != NULL)
+	list = json_object_get(json_object_get(all, "roster"), "nodes");
+	json_array_foreach(list, i, o)
+	{
+		node = codec_node(config, text_of(o, "name"));
+		if (node == NODE_NONE)
+			continue;
+		m->nodes[node].is_leaving = json_integer_value(json_object_get(o, "leaving")) != 0;
+		m->nodes[node].is_removed = json_is_true(json_object_get(o, "removed"));
+	}
+}
+
+static void read_policies(struct membership *m, const json_t *policies)
+{
+	const char *gone = text_of(policies, "replace_after_s");
+	uint64_t seconds;
+
+	m->gone_ms = VOTERS_GONE_DEFAULT_MS;
+	if (gone[0] != '\0' && str_to_u64(gone, "replace_after_s", 0, INT32_MAX, &seconds, NULL) == ERR_OK)
+		m->gone_ms = (int64_t)seconds * 1000;
+}
+
+void membership_begin(struct membership *m, const json_t *all)
+{
+	const json_t *voters = json_object_get(all, "voters");
+	uint64_t number = (uint64_t)json_integer_value(json_object_get(voters, "number"));
+	int64_t now = clock_now_ms();
+
+	read_members(m, all);
+	read_policies(m, json_object_get(all, "policies"));
+	/* A set that this process did not see committed may be a moment old: it waits as if it had been now. */
+	if (number != m->voters.number || m->changed_ms == 0)
+		m->changed_ms = now;
+	if (m->begun_ms == 0)
+		m->begun_ms = now;
+	m->voters.number = number;
+	m->is_active = codec_set_parse(m->c->config, text_of(voters, "members"), &m->voters.members);
+	if (!m->is_active && number > 0)
+		log_error("membership", "the voter set names an unknown node: %s", text_of(voters, "members"));
+	if (m->is_active && number > 0 && m->c->agent != NULL)
 		agent_set_voters(m->c->agent, &m->voters);
-	m->is_active = true;
 	m->is_busy = false;
-	/* This controller does not know when the last change was: it waits as if it had been now. */
-	m->changed_ms = clock_now_ms();
 }
 
 void membership_end(struct membership *m)
 {
 	m->is_active = false;
 	m->is_busy = false;
+	m->begun_ms = 0;
 }
+
+/* --- a host that has not joined yet --- */
 
 void membership_joined(struct control *c, const char *uuid, const char *profile)
 {
@@ -85,7 +123,7 @@ void membership_joined(struct control *c, const char *uuid, const char *profile)
 	persist_quote(&b, profile);
 	buf_puts(&b, ")");
 	/* Asked again with every join frame until node.json says that it is done. */
-	store_session_query(c->store, b.data, CHANGE_MS, NULL, NULL);
+	store_session_query(c->store, b.data, MEMBERSHIP_CHANGE_MS, NULL, NULL);
 	buf_done(&b);
 }
 
@@ -99,145 +137,33 @@ static void tell_to_join(struct control *c, int node)
 	effects_send(c, node, json);
 }
 
-static void change_done(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate, const char *message)
-{
-	struct membership *m = arg;
-
-	(void)res;
-	m->is_busy = false;
-	m->changed_ms = clock_now_ms();
-	if (!m->is_active)
-		return;
-	if (outcome != STORE_DONE)
-		log_warn("membership", "the change was not committed: %s %s", sqlstate, message);
-	/* Also after a failure: it may have been applied, or another generation rules. */
-	leadership_lost(m->c, outcome == STORE_DONE ? "the members have changed: everything is read again"
-	                                            : "a change of the members failed: everything is read again");
-}
-
-/* Node row, voter set and event in one transaction of this generation. */
-static void record_node(struct membership *m)
-{
-	struct control *c = m->c;
-	const struct last_heartbeat *l = &c->last[m->changing];
-	const struct config_node *n = &c->config->nodes[m->changing];
-	node_set members = m->voters.members | node_bit(m->changing);
-	char names[MAX_NODES * NAME_SIZE];
-	struct buf b = {0};
-
-	persist_guard(&b, c->generation);
-	buf_printf(&b,
-	           "INSERT INTO node (name, raft_id, address, raft_address, role, joined_at) VALUES ('%s', '%s', '%s', '%s', "
-	           "'%s', %" PRId64 ");",
-	           n->name, l->extra.raft_id, n->address, l->extra.raft_address,
-	           strcmp(n->role, "arbiter") == 0 ? "arbiter" : "voter", clock_wall_ms());
-	buf_printf(&b, "INSERT INTO voter_set (number, members, committed_at) VALUES (%" PRIu64 ", '%s', %" PRId64 ");",
-	           m->voters.number + 1, codec_set_format(c->config, members, names, sizeof names), clock_wall_ms());
-	buf_printf(&b,
-	           "INSERT INTO event (at, generation, severity, text) VALUES (%" PRId64 ", %" PRIu64
-	           ", 'info', 'node %s has joined as voter');",
-	           clock_wall_ms(), c->generation, n->name);
-	buf_puts(&b, "SELECT 1");
-	log_info("membership", "node %s has joined as voter", n->name);
-	store_session_query(c->store, b.data, CHANGE_MS, change_done, m);
-	buf_done(&b);
-}
-
-static bool is_voter(const PGresult *res, const char *raft_id)
-{
-	int row;
-
-	for (row = 0; row < PQntuples(res); row++)
-		if (strcmp(PQgetvalue(res, row, 0), raft_id) == 0)
-			return strcmp(PQgetvalue(res, row, 2), "voter") == 0;
-	return false;
-}
-
-/* An earlier attempt may have got as far as the assignment: what Raft says counts. */
-static void members_listed(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate,
-                           const char *message)
-{
-	struct membership *m = arg;
-
-	(void)sqlstate;
-	if (m->is_active && outcome == STORE_DONE && is_voter(res, m->c->last[m->changing].extra.raft_id)) {
-		record_node(m);
-		return;
-	}
-	if (m->is_active)
-		log_warn("membership", "node %s is not a voter yet: %s", m->c->config->nodes[m->changing].name, message);
-	m->is_busy = false;
-}
-
-static void assigned(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate, const char *message)
-{
-	struct membership *m = arg;
-
-	(void)res;
-	if (m->is_active && outcome != STORE_DONE) {
-		log_debug("membership", "assign: %s %s", sqlstate, message);
-		store_session_query(m->c->store, "SHOW mha.members", CHANGE_MS, members_listed, m);
-	} else if (m->is_active) {
-		record_node(m);
-	} else {
-		m->is_busy = false;
-	}
-}
-
-static void added(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate, const char *message)
-{
-	struct membership *m = arg;
-	char sql[96];
-
-	(void)res;
-	if (!m->is_active || outcome == STORE_UNKNOWN) {
-		m->is_busy = false;
-		return;
-	}
-	/* Added by an attempt that did not get further: the assignment tells. */
-	if (outcome != STORE_DONE)
-		log_debug("membership", "add: %s %s", sqlstate, message);
-	snprintf(sql, sizeof sql, "CALL mha_assign('%s', 'voter')", m->c->last[m->changing].extra.raft_id);
-	store_session_query(m->c->store, sql, CHANGE_MS, assigned, m);
-}
-
-static void add_node(struct membership *m, int node)
-{
-	const struct hb_extra *x = &m->c->last[node].extra;
-	char sql[192];
-
-	if (node_set_count(m->voters.members) >= MAX_VOTERS || x->raft_id[0] == '\0')
-		return;
-	m->is_busy = true;
-	m->changing = node;
-	snprintf(sql, sizeof sql, "CALL mha_add('%s', '%s')", x->raft_id, x->raft_address);
-	store_session_query(m->c->store, sql, CHANGE_MS, added, m);
-}
+/* --- what to do next --- */
 
 /* A member's name with another identity: a wiped host, or two hosts with one name. It is never taken in silently. */
 static void check_identity(struct membership *m, int node)
 {
 	const struct hb_extra *x = &m->c->last[node].extra;
 
-	if (strcmp(x->raft_id, m->raft_ids[node]) == 0 || x->raft_id[0] == '\0' || (m->refused & node_bit(node)) != 0)
+	if (strcmp(x->raft_id, m->nodes[node].raft_id) == 0 || x->raft_id[0] == '\0' || (m->refused & node_bit(node)) != 0)
 		return;
 	m->refused |= node_bit(node);
 	log_error("membership",
 	          "node \"%s\" is a member with store id %s, but the host that says so has %s: it was wiped, or two hosts have "
-	          "one name. "
-	          "Restore its state directory, or give the host a name of its own",
-	          m->c->config->nodes[node].name, m->raft_ids[node], x->raft_id);
+	          "one "
+	          "name. Remove the node (mha-shell node remove %s) and let the host join with a new token, or give it a name "
+	          "of its own",
+	          name_of(m, node), m->nodes[node].raft_id, x->raft_id, name_of(m, node));
 }
 
-static bool register_instances(struct membership *m, int node)
+static void register_instances(struct membership *m, int node)
 {
 	struct control *c = m->c;
 	struct buf b = {0};
 	size_t i;
 
-	if (codec_decode(c->config, c->config->nodes[node].name, c->last[node].json, strlen(c->last[node].json), &c->frame,
-	                 NULL) != ERR_OK)
-		return false;
+	if (m->nodes[node].is_leaving || codec_decode(c->config, name_of(m, node), c->last[node].json,
+	                                              strlen(c->last[node].json), &c->frame, NULL) != ERR_OK)
+		return;
 	for (i = 0; i < c->frame.heartbeat.report_count; i++) {
 		const struct group_record *g = ctl_find_group(c->ctl, c->frame.reports[i].group);
 
@@ -246,42 +172,178 @@ static bool register_instances(struct membership *m, int node)
 		if (b.len == 0)
 			persist_guard(&b, c->generation);
 		buf_printf(&b, "INSERT OR IGNORE INTO db_instance (group_name, node) VALUES ('%s', '%s');", g->name,
-		           c->config->nodes[node].name);
-		log_info("membership", "node %s takes part in group %s", c->config->nodes[node].name, g->name);
+		           name_of(m, node));
+		log_info("membership", "node %s takes part in group %s", name_of(m, node), g->name);
 	}
 	if (b.len > 0) {
 		buf_puts(&b, "SELECT 1");
 		m->is_busy = true;
-		store_session_query(c->store, b.data, CHANGE_MS, change_done, m);
+		store_session_query(c->store, b.data, MEMBERSHIP_CHANGE_MS, membership_committed, m);
 	}
 	buf_done(&b);
-	return m->is_busy;
+}
+
+static bool is_heard(const struct membership *m, int node, int64_t now)
+{
+	const struct last_heartbeat *l = &m->c->last[node];
+
+	return l->json != NULL && now - l->at_ms <= HEARD_MS;
+}
+
+/* A voter that has just started grants nothing for L: it gets a vote when it can vote, so that leases are held throughout. */
+static bool is_ready(const struct membership *m, int node, int64_t now)
+{
+	int64_t settled = m->c->member.profile->lease_ms + POLL_MS;
+
+	return is_heard(m, node, now) && m->c->last[node].extra.cluster_uuid[0] != '\0' &&
+	       now - m->c->last[node].incarnation_since_ms > settled;
 }
 
 static void look_at(struct membership *m, int node, int64_t now)
 {
-	struct control *c = m->c;
-	const struct last_heartbeat *l = &c->last[node];
-	int64_t settled = c->member.profile->lease_ms + POLL_MS;
+	const struct member_node *n = &m->nodes[node];
 
-	if (l->json == NULL || now - l->at_ms > HEARD_MS)
+	if (!is_heard(m, node, now) || m->c->config->nodes[node].is_removed)
 		return;
-	if (l->extra.cluster_uuid[0] == '\0') {
-		if ((m->members & node_bit(node)) == 0)
-			tell_to_join(c, node);
-		else
+	if (m->c->last[node].extra.cluster_uuid[0] == '\0') {
+		if (n->is_member)
 			check_identity(m, node);
-		return;
-	}
-	if ((m->members & node_bit(node)) != 0) {
+		else
+			tell_to_join(m->c, node);
+	} else if (n->is_member) {
 		check_identity(m, node);
-		(void)register_instances(m, node);
-		return;
+		register_instances(m, node);
+	} else if (m->c->last[node].extra.raft_id[0] != '\0') {
+		membership_start(m, JOB_TAKE_IN, node, "has joined");
 	}
-	/* A voter that has just started grants nothing for L: it is taken in when it can vote, so that leases are held
-	 * throughout. */
-	if (now - l->incarnation_since_ms > settled && now - m->changed_ms > settled)
-		add_node(m, node);
+}
+
+static int domain_number(const struct config *c, unsigned node)
+{
+	unsigned i;
+
+	if (c->nodes[node].failure_domain[0] == '\0')
+		return -1;
+	for (i = 0; strcmp(c->nodes[i].failure_domain, c->nodes[node].failure_domain) != 0; i++)
+		;
+	return (int)i;
+}
+
+static void fill_voters(const struct membership *m, int64_t now, struct voters_node *list)
+{
+	const struct config *config = m->c->config;
+	unsigned i;
+
+	memset(list, 0, MAX_NODES * sizeof *list);
+	for (i = 0; i < config->nodes_count; i++) {
+		/* This controller knows of a silence only since it began. */
+		int64_t heard = m->c->last[i].at_ms > m->begun_ms ? m->c->last[i].at_ms : m->begun_ms;
+
+		list[i].is_member = m->nodes[i].is_member;
+		list[i].is_voter = (m->voters.members & node_bit((int)i)) != 0;
+		list[i].is_arbiter = strcmp(config->nodes[i].role, "arbiter") == 0;
+		list[i].is_leaving = m->nodes[i].is_leaving;
+		list[i].is_ready = is_ready(m, (int)i, now);
+		list[i].silent_ms = is_heard(m, (int)i, now) ? 0 : now - heard;
+		list[i].domain = domain_number(config, i);
+	}
+}
+
+static void change_voters(struct membership *m, int64_t now)
+{
+	const struct voters_policy policy = {.gone_ms = m->gone_ms};
+	struct voters_node list[MAX_NODES];
+	struct voters_step step;
+	int other;
+
+	if (now - m->changed_ms <= m->c->member.profile->lease_ms + POLL_MS)
+		return;
+	fill_voters(m, now, list);
+	voters_next(list, (int)m->c->config->nodes_count, m->c->self, &policy, &step);
+	if (step.change == VOTERS_ADD) {
+		membership_start(m, JOB_VOTE, step.node, step.reason);
+	} else if (step.change == VOTERS_REMOVE && step.node != m->c->self) {
+		membership_start(m, JOB_UNVOTE, step.node, step.reason);
+	} else if (step.change == VOTERS_REMOVE) {
+		/* Nobody takes his own vote away: another voter leads first and does it. */
+		for (other = 0; other < (int)m->c->config->nodes_count; other++)
+			if (other != m->c->self && list[other].is_voter && list[other].is_ready && !list[other].is_leaving &&
+			    !list[other].is_arbiter)
+				break;
+		if (other < (int)m->c->config->nodes_count)
+			leadership_transfer(m->c, other);
+	}
+}
+
+/* --- nodes that leave --- */
+
+/* Why the node cannot go yet; "" when it can. */
+static void find_obstacle(const struct membership *m, int node, char *buf, size_t size)
+{
+	const struct group_record *g;
+	unsigned i;
+
+	buf[0] = '\0';
+	if ((m->voters.members & node_bit(node)) != 0)
+		snprintf(buf, size, "it votes until another change of the voters is through");
+	for (i = 0; buf[0] == '\0' && (g = ctl_group(m->c->ctl, i)) != NULL; i++) {
+		if (g->primary == node || g->target == node)
+			snprintf(buf, size, "it is the primary of group %s: switch over first", g->name);
+		else if ((g->sync_set & node_bit(node)) != 0)
+			snprintf(buf, size, "group %s still waits for its acknowledgements", g->name);
+	}
+}
+
+static void let_leave(struct membership *m)
+{
+	char obstacle[sizeof m->waits_for];
+	int i;
+
+	for (i = 0; i < (int)m->c->config->nodes_count && !m->is_busy; i++) {
+		if (!m->nodes[i].is_leaving || m->nodes[i].is_removed)
+			continue;
+		find_obstacle(m, i, obstacle, sizeof obstacle);
+		if (obstacle[0] == '\0')
+			membership_start(m, JOB_DISMISS, i, "has left the cluster");
+		else if (strcmp(obstacle, m->waits_for) != 0)
+			log_info("membership", "node %s has not left yet: %s", name_of(m, i), obstacle);
+		str_copy(m->waits_for, sizeof m->waits_for, obstacle);
+	}
+}
+
+const char *membership_obstacle(const struct membership *m, int node)
+{
+	static char text[sizeof m->waits_for];
+
+	if (!m->is_active || !m->nodes[node].is_leaving || m->c->ctl == NULL)
+		return "";
+	find_obstacle(m, node, text, sizeof text);
+	return text;
+}
+
+bool membership_is_leaving(const struct membership *m, int node)
+{
+	return m->is_active && m->nodes[node].is_leaving;
+}
+
+/* --- nodes that move --- */
+
+static void let_move(struct membership *m)
+{
+	const struct config *c = m->c->config;
+	char address[64];
+	unsigned i;
+
+	for (i = 0; i < c->nodes_count && !m->is_busy; i++) {
+		if (!m->nodes[i].is_member || m->nodes[i].is_leaving || (int)i == m->c->self)
+			continue;
+		snprintf(address, sizeof address, strchr(c->nodes[i].address, ':') != NULL ? "[%s]:%u" : "%s:%u",
+		         c->nodes[i].address, c->nodes[i].raft_port);
+		if (strcmp(address, m->nodes[i].raft_address) == 0)
+			continue;
+		str_copy(m->job.address, sizeof m->job.address, address);
+		membership_start(m, JOB_MOVE, (int)i, "has another address now");
+	}
 }
 
 void membership_tick(struct membership *m)
@@ -289,9 +351,15 @@ void membership_tick(struct membership *m)
 	int64_t now = clock_now_ms();
 	unsigned i;
 
-	if (!m->is_active || m->c->ctl == NULL || now - m->ticked_ms < TICK_EVERY_MS)
+	if (!m->is_active || m->is_busy || m->c->ctl == NULL || now - m->ticked_ms < TICK_EVERY_MS || now < m->retry_ms)
 		return;
 	m->ticked_ms = now;
 	for (i = 0; i < m->c->config->nodes_count && !m->is_busy; i++)
 		look_at(m, (int)i, now);
+	if (!m->is_busy)
+		let_move(m);
+	if (!m->is_busy)
+		change_voters(m, now);
+	if (!m->is_busy && m->is_active)
+		let_leave(m);
 }

@@ -37,6 +37,9 @@ bool peers_hello(void *arg, const char *peer, const char *json, char *reason, si
 	reason[0] = '\0';
 	if (cluster == NULL || uuid == NULL || address == NULL || n == NULL)
 		snprintf(reason, size, "node \"%s\" did not say who it is", peer);
+	else if (n->is_removed)
+		snprintf(reason, size,
+		         "node \"%s\" was removed from the cluster: empty its state directory and join with a new token", peer);
 	else if (strcmp(cluster, c->config->cluster) != 0)
 		snprintf(reason, size,
 		         "node \"%s\" belongs to cluster \"%s\", this is \"%s\": correct `cluster` or `nodes` in its node.yaml",
@@ -68,6 +71,7 @@ void peers_up(void *arg, const char *peer)
 		c->has_accepted_member = true;
 	c->refused_by &= ~node_bit(codec_node(c->config, peer));
 	log_info("peer", "linked with %s", peer);
+	nodes_link_up(c, peer);
 }
 
 void peers_down(void *arg, const char *peer, const char *reason)

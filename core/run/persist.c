@@ -198,7 +198,8 @@ const char *persist_load_sql(void)
 	       "g.operation),"
 	       " 'system_id', system_id, 'rule', rule, 'reason', reason)) FROM db_group g),"
 	       "'instances', (SELECT json_group_array(json_object('group', group_name, 'node', node)) FROM db_instance),"
-	       "'vips', (SELECT json_group_array(json_object('address', address, 'owner', owner)) FROM vip))";
+	       "'vips', (SELECT json_group_array(json_object('address', address, 'owner', owner)) FROM vip)," NODES_SQL
+	       ",'policies', (SELECT json_group_object(name, value) FROM policy))";
 }
 
 static const char *text_of(const json_t *o, const char *key)
@@ -233,7 +234,10 @@ static void read_record(const struct control *c, const json_t *o, struct group_r
 	r->step = number_of(o, "step");
 	r->primary = codec_node(c->config, text_of(o, "primary"));
 	r->target = codec_node(c->config, text_of(o, "target"));
-	r->sync_set = codec_set_parse(c->config, text_of(o, "sync_set"));
+	/* Nobody can be trusted with acknowledged commits when somebody in the set is unknown. */
+	if (!codec_set_parse(c->config, text_of(o, "sync_set"), &r->sync_set))
+		log_error("controller", "group \"%s\": its synchronous set names an unknown node: %s", r->name,
+		          text_of(o, "sync_set"));
 	r->is_sync = strcmp(text_of(o, "durability"), "sync") == 0;
 	r->is_restart_first = strcmp(text_of(o, "on_failure"), "restart") == 0;
 	r->is_paused = number_of(o, "paused") != 0;
@@ -271,6 +275,11 @@ static void read_nodes(const struct control *c, const json_t *all, struct ctl *c
 		str_copy(node.name, sizeof node.name, c->config->nodes[n].name);
 		json_array_foreach(list, i, o) if (strcmp(text_of(o, "name"), node.name) == 0) node.is_maintenance =
 		        number_of(o, "maintenance") != 0;
+		/* A node that leaves shall be nobody's primary and nobody's synchronous standby. */
+		list = json_object_get(json_object_get(all, "roster"), "nodes");
+		json_array_foreach(list, i, o) if (strcmp(text_of(o, "name"), node.name) == 0 && number_of(o, "leaving") != 0)
+		        node.is_maintenance = true;
+		list = json_object_get(all, "nodes");
 		ctl_add_node(ctl, &node);
 	}
 }
@@ -285,6 +294,7 @@ int persist_load(struct control *c, const char *json, struct ctl *ctl, struct er
 		json_decref(all);
 		return err_set(e, ERR_PROTOCOL, "the store's records cannot be read");
 	}
+	nodes_read(c, all);
 	read_nodes(c, all, ctl);
 	json_array_foreach(list, i, o)
 	{
@@ -303,7 +313,7 @@ int persist_load(struct control *c, const char *json, struct ctl *ctl, struct er
 	list = json_object_get(all, "vips");
 	json_array_foreach(list, i, o) if (strcmp(text_of(o, "owner"), "leader") == 0 && c->leader_vip_count < MAX_LEADER_VIPS)
 	        str_copy(c->leader_vips[c->leader_vip_count++], sizeof c->leader_vips[0], text_of(o, "address"));
-	membership_begin(c->membership, json_object_get(all, "nodes"), json_object_get(all, "voters"));
+	membership_begin(c->membership, all);
 	json_decref(all);
 	return ERR_OK;
 }
