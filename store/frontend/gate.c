@@ -10,9 +10,12 @@ bool gate_is_open(const struct session *s, unsigned needs)
 	const struct frontend *f = s->f;
 	const struct node_leader *l = node_leader(f->node);
 
+	/* Without a store there is nobody to lead it, whatever was heard: a session must not be sent in circles. */
+	if ((needs & (GATE_KNOWN | GATE_LEADER)) != 0 && node_cluster_uuid(f->node)[0] == '\0')
+		return false;
 	if ((needs & GATE_KNOWN) != 0 && l->id == 0)
 		return false;
-	if ((needs & GATE_LEADER) != 0 && (!l->is_self || node_cluster_uuid(f->node)[0] == '\0'))
+	if ((needs & GATE_LEADER) != 0 && !l->is_self)
 		return false;
 	if (s->is_control)
 		return true;

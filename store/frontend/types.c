@@ -2,6 +2,7 @@
 
 #include "store/frontend/messages.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -138,230 +139,14 @@ int16_t type_size(uint32_t oid)
 	}
 }
 
-/* --- parameters --- */
+/* --- results --- */
 
-static void set_int(struct dq_value *v, int64_t i)
+int type_hex_value(char c)
 {
-	v->type = DQ_INTEGER;
-	v->u.i = i;
-}
-
-static void set_float(struct dq_value *v, double f)
-{
-	v->type = DQ_FLOAT;
-	v->u.f = f;
-}
-
-static void set_bytes(struct dq_value *v, enum dq_type type, const char *data, size_t len)
-{
-	v->type = type;
-	v->u.s.data = data;
-	v->u.s.len = len;
-}
-
-static int hex_value(char c)
-{
-	const char *p = c != '\0' ? strchr(hex_digits, c | 0x20) : NULL;
+	const char *p = isxdigit((unsigned char)c) ? strchr(hex_digits, c | 0x20) : NULL;
 
 	return p != NULL ? (int)(p - hex_digits) : -1;
 }
-
-static int decode_hex(const char *data, size_t len, struct buf *scratch, struct dq_value *ret, struct sqlerr *e)
-{
-	size_t i;
-
-	for (i = 2; i + 1 < len; i += 2) {
-		int high = hex_value(data[i]), low = hex_value(data[i + 1]);
-		char byte = (char)(high << 4 | low);
-
-		if (high < 0 || low < 0)
-			break;
-		buf_add(scratch, &byte, 1);
-	}
-	if (i != len)
-		return sqlerr_set(e, "22P02", "a bytea parameter has digits that are not hexadecimal");
-	set_bytes(ret, DQ_BLOB, scratch->data != NULL ? scratch->data : "", scratch->len);
-	return ERR_OK;
-}
-
-static bool is_true_word(const char *s)
-{
-	static const char *const words[] = {"t", "true", "1", "on", "yes", "y"};
-	size_t i;
-
-	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (strcasecmp(s, words[i]) == 0)
-			return true;
-	return false;
-}
-
-/* Numbers and bools; s is terminated. */
-static int decode_text_number(uint32_t oid, const char *s, struct dq_value *ret, struct sqlerr *e)
-{
-	char *end_int, *end_float;
-	long long i;
-	double f;
-
-	if (oid == OID_BOOL) {
-		set_int(ret, is_true_word(s));
-		return ERR_OK;
-	}
-	i = strtoll(s, &end_int, 10);
-	f = strtod(s, &end_float);
-	if (s[0] == '\0' || (*end_int != '\0' && *end_float != '\0') ||
-	    (oid != OID_FLOAT4 && oid != OID_FLOAT8 && oid != OID_NUMERIC && *end_int != '\0'))
-		return sqlerr_set(e, "22P02", "the parameter \"%.64s\" is not a number of its type", s);
-	/* A number too long for a double keeps its digits: SQLite's affinity decides. */
-	if (oid == OID_NUMERIC && strspn(s, "-0123456789.") == strlen(s) && strlen(s) > 16)
-		set_bytes(ret, DQ_TEXT, s, strlen(s));
-	else if (*end_int == '\0' && oid != OID_FLOAT4 && oid != OID_FLOAT8)
-		set_int(ret, i);
-	else
-		set_float(ret, f);
-	return ERR_OK;
-}
-
-static int decode_text(uint32_t oid, const char *data, size_t len, struct buf *scratch, struct dq_value *ret, struct sqlerr *e)
-{
-	switch (oid) {
-	case OID_BYTEA:
-		if (len >= 2 && data[0] == '\\' && data[1] == 'x')
-			return decode_hex(data, len, scratch, ret, e);
-		set_bytes(ret, DQ_BLOB, data, len);
-		return ERR_OK;
-	case OID_BOOL:
-	case OID_INT2:
-	case OID_INT4:
-	case OID_INT8:
-	case OID_OID:
-	case OID_FLOAT4:
-	case OID_FLOAT8:
-	case OID_NUMERIC:
-		buf_add(scratch, data, len);
-		return decode_text_number(oid, scratch->data, ret, e);
-	default:
-		set_bytes(ret, DQ_TEXT, data, len);
-		return ERR_OK;
-	}
-}
-
-static uint64_t read_be(const char *data, size_t len)
-{
-	uint64_t v = 0;
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		v = v << 8 | (unsigned char)data[i];
-	return v;
-}
-
-static void decode_float(const char *data, size_t len, struct dq_value *ret)
-{
-	uint64_t bits = read_be(data, len);
-	uint32_t bits32 = (uint32_t)bits;
-	double f;
-	float f32;
-
-	memcpy(&f, &bits, sizeof(f));
-	memcpy(&f32, &bits32, sizeof(f32));
-	set_float(ret, len == 4 ? (double)f32 : f);
-}
-
-static void decode_uuid(const char *data, struct buf *scratch, struct dq_value *ret)
-{
-	int i;
-
-	for (i = 0; i < 16; i++)
-		buf_printf(scratch, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", (unsigned char)data[i]);
-	set_bytes(ret, DQ_TEXT, scratch->data, scratch->len);
-}
-
-/* The exact length of a binary value; 0: any. -1: not supported. */
-static int binary_size(uint32_t oid)
-{
-	switch (oid) {
-	case OID_BOOL:
-		return 1;
-	case OID_INT2:
-		return 2;
-	case OID_INT4:
-	case OID_OID:
-	case OID_FLOAT4:
-		return 4;
-	case OID_INT8:
-	case OID_FLOAT8:
-		return 8;
-	case OID_UUID:
-		return 16;
-	case 0:
-	case OID_TEXT:
-	case OID_VARCHAR:
-	case OID_BPCHAR:
-	case OID_CHAR:
-	case OID_NAME:
-	case OID_UNKNOWN:
-	case OID_JSON:
-	case OID_BYTEA:
-		return 0;
-	default:
-		return -1;
-	}
-}
-
-static int decode_binary(uint32_t oid, const char *data, size_t len, struct buf *scratch, struct dq_value *ret,
-                         struct sqlerr *e)
-{
-	int size = binary_size(oid);
-	uint64_t raw;
-
-	if (size < 0)
-		return sqlerr_set(e, "0A000",
-		                  "parameters of type %" PRIu32 " are not supported in binary format: send them as text", oid);
-	if (size > 0 && len != (size_t)size)
-		return sqlerr_set(e, "22P03", "a binary parameter of type %" PRIu32 " has %zu bytes instead of %d", oid, len,
-		                  size);
-	switch (oid) {
-	case OID_FLOAT4:
-	case OID_FLOAT8:
-		decode_float(data, len, ret);
-		break;
-	case OID_UUID:
-		decode_uuid(data, scratch, ret);
-		break;
-	case OID_BYTEA:
-		set_bytes(ret, DQ_BLOB, data, len);
-		break;
-	case OID_BOOL:
-	case OID_INT2:
-	case OID_INT4:
-	case OID_INT8:
-	case OID_OID:
-		raw = read_be(data, len);
-		set_int(ret, oid == OID_INT2 ? (int16_t)raw : oid == OID_INT4 ? (int32_t)raw : (int64_t)raw);
-		break;
-	default:
-		set_bytes(ret, DQ_TEXT, data, len);
-	}
-	return ERR_OK;
-}
-
-int type_decode_param(uint32_t oid, int format, const char *data, size_t len, struct buf *scratch, struct dq_value *ret,
-                      struct sqlerr *e)
-{
-	int rc;
-
-	if (data == NULL) {
-		memset(ret, 0, sizeof(*ret));
-		ret->type = DQ_NULL;
-		return ERR_OK;
-	}
-	rc = format == 0 ? decode_text(oid, data, len, scratch, ret, e) : decode_binary(oid, data, len, scratch, ret, e);
-	if (rc == ERR_OK && ret->type == DQ_TEXT && memchr(ret->u.s.data, '\0', ret->u.s.len) != NULL)
-		return sqlerr_set(e, "22021", "a text parameter contains a zero byte: send it as bytea");
-	return rc;
-}
-
-/* --- results --- */
 
 /* The shortest of 15 to 17 digits that reads back as the same number; an integral one keeps ".0" as SQLite shows it. */
 static int format_float(double f, char *text, size_t cap)
@@ -432,7 +217,7 @@ static bool put_uuid(struct buf *out, const struct dq_value *v)
 	size_t i, n = 0;
 
 	for (i = 0; i < v->u.s.len && n < 32; i++) {
-		int digit = hex_value(v->u.s.data[i]);
+		int digit = type_hex_value(v->u.s.data[i]);
 
 		if (v->u.s.data[i] == '-')
 			continue;

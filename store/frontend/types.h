@@ -44,11 +44,14 @@ uint32_t type_oid_of_cast(const char *name);
 /* A cast to it changes nothing that SQLite would notice: texts, dates, catalogue names. */
 bool type_cast_is_void(uint32_t oid);
 
+/* The value of a hexadecimal digit of either case; -1: it is none. */
+int type_hex_value(char c);
+
 int16_t type_size(uint32_t oid); /* typlen: -1 when it varies */
 
 /* A client's parameter as a value for dqlite. format 0: text, 1: binary. data is NULL for SQL's NULL. The value points into
  * data or scratch (what had to be decoded is appended there; it may move later values of the same scratch, so give each
- * parameter its own). Errors: 22P02, 22P03, 0A000. */
+ * parameter its own). Errors: 22P02, 22P03, 22003, 22021, 0A000. */
 int type_decode_param(uint32_t oid, int format, const char *data, size_t len, struct buf *scratch, struct dq_value *ret,
                       struct sqlerr *e) MUST_USE;
 

@@ -100,6 +100,42 @@ static void text_parameters_become_what_their_type_says(void **state)
 	buf_done(&scratch);
 }
 
+static void refused(uint32_t oid, const char *data, size_t len, const char *sqlstate)
+{
+	struct buf scratch = {0};
+	struct dq_value v = {.type = DQ_NULL};
+	struct sqlerr e = SQLERR_INIT;
+
+	if (decode(oid, 0, data, len, &scratch, &v, &e) != ERR_SQL)
+		fail_msg("\"%s\" was taken as type %u", data, (unsigned)oid);
+	assert_string_equal(e.sqlstate, sqlstate);
+	buf_done(&scratch);
+}
+
+/* Another number than the client sent must never be stored. */
+static void a_number_that_does_not_fit_is_refused(void **state)
+{
+	(void)state;
+	refused(OID_INT8, "9223372036854775808", 19, "22003");
+	refused(OID_INT8, "-9223372036854775809", 20, "22003");
+	refused(OID_INT4, "2147483648", 10, "22003");
+	refused(OID_INT2, "-32769", 6, "22003");
+	refused(OID_OID, "-1", 2, "22003");
+	refused(OID_NUMERIC, "+9223372036854775808", 20, "22003");
+	refused(OID_INT4, "12\0003", 4, "22021");
+	refused(OID_INT4, "12.5", 4, "22P02");
+	refused(OID_FLOAT8, "", 0, "22P02");
+	refused(OID_BOOL, "perhaps", 7, "22P02");
+}
+
+static void bytes_are_hexadecimal_digits_and_nothing_that_looks_like_one(void **state)
+{
+	(void)state;
+	refused(OID_BYTEA, "\\x4\x11", 4, "22P02"); /* 0x11 and '1' differ in one bit */
+	refused(OID_BYTEA, "\\xg0", 4, "22P02");
+	refused(OID_BYTEA, "\\x\xff\xff", 4, "22P02");
+}
+
 /* The bytes of one encoded column, its length word checked. */
 static void check_text(uint32_t oid, struct dq_value v, const char *expected)
 {
@@ -208,6 +244,8 @@ int main(void)
 	        cmocka_unit_test(declared_types_have_the_oids_that_clients_know),
 	        cmocka_unit_test(binary_integers_are_signed_and_of_their_size),
 	        cmocka_unit_test(text_parameters_become_what_their_type_says),
+	        cmocka_unit_test(a_number_that_does_not_fit_is_refused),
+	        cmocka_unit_test(bytes_are_hexadecimal_digits_and_nothing_that_looks_like_one),
 	        cmocka_unit_test(values_are_shown_as_sqlite_and_postgresql_show_them),
 	        cmocka_unit_test(a_value_without_a_binary_form_names_its_column),
 	        cmocka_unit_test(codes_have_the_sqlstates_that_clients_act_on),
