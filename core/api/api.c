@@ -217,6 +217,8 @@ static bool post_route(struct control *c, struct http_request *r)
 	char group[NAME_SIZE], verb[16];
 	enum command_kind kind;
 
+	if (api_node_verb(c, r))
+		return true;
 	if (sscanf(http_path(r), "/v1/groups/%39[^/]/%15[a-z]", group, verb) != 2 || !parse_verb(verb, &kind))
 		return false;
 	give_command(c, r, group, kind);

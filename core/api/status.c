@@ -34,7 +34,8 @@ static json_t *node_list(struct control *c)
 	unsigned i;
 
 	for (i = 0; i < c->config->nodes_count; i++)
-		json_array_append_new(list, node_json(c, (int)i));
+		if (!c->config->nodes[i].is_removed)
+			json_array_append_new(list, node_json(c, (int)i));
 	return list;
 }
 
@@ -166,9 +167,14 @@ json_t *api_nodes(struct control *c)
 
 	json_array_foreach(list, i, o)
 	{
-		json_object_set_new(o, "id", json_string(c->last[i].extra.raft_id));
-		json_object_set_new(o, "leader", json_boolean((int)i == c->self));
-		json_object_set_new(o, "heartbeat_age_ms", json_integer(ctl_heartbeat_age(c->ctl, (int)i, clock_now_ms())));
+		int node = codec_node(c->config, json_string_value(json_object_get(o, "name")));
+
+		json_object_set_new(o, "id", json_string(c->last[node].extra.raft_id));
+		json_object_set_new(o, "leader", json_boolean(node == c->self));
+		json_object_set_new(o, "heartbeat_age_ms", json_integer(ctl_heartbeat_age(c->ctl, node, clock_now_ms())));
+		json_object_set_new(o, "failure_domain", json_string(c->config->nodes[node].failure_domain));
+		json_object_set_new(o, "leaving", json_boolean(membership_is_leaving(c->membership, node)));
+		json_object_set_new(o, "reason", json_string(membership_obstacle(c->membership, node)));
 	}
 	return json_pack("{s:o}", "nodes", list);
 }
