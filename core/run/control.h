@@ -95,6 +95,7 @@ struct control {
 	int64_t quorum_ms;       /* last commit or generation that succeeded */
 
 	struct roster roster; /* as last taken; number 0: none yet */
+	int64_t relink_ms;    /* when the links are brought in line with it; 0: they are */
 	char *revoked;        /* serials of revoked certificates, a JSON list; owned */
 	struct membership *membership;
 	int leader_vip_count;
@@ -176,6 +177,7 @@ void membership_joined(struct control *c, const char *uuid, const char *profile)
 	"FROM roster r LEFT JOIN node n ON n.name = r.name),"                                                                    \
 	"'revoked', (SELECT json_group_array(serial) FROM certificate WHERE revoked_at > 0)"
 void nodes_start(struct control *c);
+void nodes_tick(struct control *c);
 void nodes_read(struct control *c, const json_t *all); /* the controller's view of the store, with NODES_SQL in it */
 bool nodes_frame(struct control *c, const char *peer, const char *json, size_t len); /* false: it is another frame */
 void nodes_link_up(struct control *c, const char *peer);

@@ -318,7 +318,7 @@ static void store_notified(void *arg, const char *channel, const char *payload)
 
 static uint64_t saved_voters;
 
-/* A fresh node that nobody links with waits for ever; the administrator should not have to guess why. */
+/* A node that nobody links with waits for ever; the administrator should not have to guess why. */
 static void say_alone(struct control *c, int64_t now)
 {
 	unsigned i;
@@ -329,8 +329,15 @@ static void say_alone(struct control *c, int64_t now)
 	for (i = 0; i < c->config->nodes_count; i++)
 		if (link_is_up(c->hub, c->config->nodes[i].name))
 			return;
-	log_warn("node", "no other node has linked with this one: are they up, and do their `nodes` list %s at %s?",
-	         c->config->node, c->config->address);
+	if (c->member.is_member)
+		log_warn("node",
+		         "no other node has linked with this one: are they up, is this host cut off, or was node %s removed "
+		         "from the "
+		         "cluster meanwhile?",
+		         c->config->node);
+	else
+		log_warn("node", "no other node has linked with this one: are they up, and do they know %s at %s?",
+		         c->config->node, c->config->address);
 }
 
 static void work_time(struct control *c)
@@ -341,16 +348,17 @@ static void work_time(struct control *c)
 	if (!c->member.is_member) {
 		if (!control_load_member(c, NULL))
 			effects_fresh_heartbeat(c);
-		say_alone(c, ae.now_ms);
 	} else {
 		effects_agent(c, &ae);
 		save_voters(c, &saved_voters);
 	}
+	say_alone(c, ae.now_ms);
 	if (peers_is_outcast(c, ae.now_ms))
 		control_exit(c, EXIT_CONFIG);
 	effects_controller(c, &ce);
 	leadership_tick(c);
 	membership_tick(c->membership);
+	nodes_tick(c);
 	if (c->is_stopping && (c->agent == NULL || agent_is_stopped(c->agent) || ae.now_ms - c->stop_ms > STOP_LIMIT_MS))
 		uv_stop(c->loop);
 }

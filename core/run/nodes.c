@@ -17,6 +17,7 @@
 
 #define STATEMENT_MS 3000
 #define EX_CONFIG    78
+#define FAREWELL_MS  500
 #define FRAME_HEAD   "{\"t\":\"roster\""
 #define REVOKED_MAX  4096 /* serials */
 
@@ -226,6 +227,24 @@ static void apply(struct control *c, const struct roster *r)
 		agent_set_nodes(c->agent, nodes, (int)c->config->nodes_count);
 }
 
+static bool is_removed_linked(const struct control *c)
+{
+	unsigned i;
+
+	for (i = 0; c->hub != NULL && i < c->config->nodes_count; i++)
+		if (c->config->nodes[i].is_removed && link_is_up(c->hub, c->config->nodes[i].name))
+			return true;
+	return false;
+}
+
+void nodes_tick(struct control *c)
+{
+	if (c->relink_ms == 0 || clock_now_ms() < c->relink_ms || c->hub == NULL)
+		return;
+	c->relink_ms = 0;
+	link_peers_changed(c->hub);
+}
+
 static void take(struct control *c, const struct roster *r, const json_t *revoked)
 {
 	bool is_newer = r->number > c->roster.number;
@@ -235,9 +254,10 @@ static void take(struct control *c, const struct roster *r, const json_t *revoke
 		apply(c, r);
 	if (!is_newer && !is_revoked_new)
 		return;
-	if (c->hub != NULL)
-		link_peers_changed(c->hub);
 	tell_peers(c);
+	/* A node that was removed shall get to read that before its link goes. */
+	c->relink_ms = clock_now_ms() + (is_removed_linked(c) ? FAREWELL_MS : 0);
+	nodes_tick(c);
 	tell_host(c);
 	leave_if_removed(c);
 }
