@@ -8,6 +8,7 @@
 #include "core/base/config.h"
 #include "core/base/dbd_msg.h"
 #include "core/base/err.h"
+#include "drivers/peer_list.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,9 +24,10 @@ struct driver_ctx {
 	                                    */
 	char socket_dir[DRIVER_PATH_SIZE]; /* <run_dir>/<group>: for a server's unix socket, mode 0700 */
 	pid_t server_pid;                  /* the running server, 0: stopped; kept up to date by the worker */
-	bool is_committed;   /* promote sets it right before the server is told: from here it may become writable */
-	uint64_t sync_since; /* promote, sync_set: position at which the members took effect */
-	char note[192];      /* what a verb that succeeded wants to say; "" for nothing */
+	bool is_committed;      /* promote sets it right before the server is told: from here it may become writable */
+	uint64_t sync_since;    /* promote, sync_set: position at which the members took effect */
+	struct peer_list peers; /* who may replicate from this server; kept up to date by the worker */
+	char note[192];         /* what a verb that succeeded wants to say; "" for nothing */
 	/* Ask the guard to start the server (argv, NULL-terminated); sets server_pid. Returns when it has been exec'ed. */
 	int (*run_server)(struct driver_ctx *ctx, const char *const *argv, struct err *e);
 	void *own; /* the driver's */
@@ -56,6 +58,10 @@ struct driver {
 	 * and everything else only when it did. Fields that belong to the guard (process of a running server, verb, epochs,
 	 * sync_since, last_error, probe_age_ms) are left alone. */
 	void (*probe)(struct driver_ctx *ctx, struct dbd_report *ret);
+
+	/* ctx->peers has changed: let them, and nobody else, replicate from this server, at most 4 s. Every start puts them
+	 * into force as well. Idempotent; called again after a failure. NULL: the engine has no such rules. */
+	int (*peers)(struct driver_ctx *ctx, struct err *e);
 
 	/* Make the first primary: initialise an empty or absent directory, or adopt one that holds a cluster. Left stopped and
 	 * fenced. */

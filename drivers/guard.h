@@ -72,7 +72,12 @@ struct guard {
 	int64_t next_probe_ns, next_report_ns;
 	uint32_t report_now_seq; /* an unanswered REPORT_NOW, 0: none */
 	int64_t report_now_until_ns;
-	struct work_msg run; /* a start that waits for leftovers to go; run.type 0: none */
+	struct peer_list peers; /* as named last by the control process */
+	bool has_peers;         /* it has named some since this guard started */
+	bool has_peers_due;     /* the worker has to be told */
+	int64_t peers_at_ns;    /* not before */
+	char peers_error[192];  /* why not, as logged last */
+	struct work_msg run;    /* a start that waits for leftovers to go; run.type 0: none */
 	int64_t run_until_ns;
 	bool is_exiting;
 	bool is_done;

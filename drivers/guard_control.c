@@ -150,6 +150,20 @@ static void on_report_now(struct guard *g, const struct dbd_msg *m)
 	g->next_probe_ns = 0;
 }
 
+static void on_peers(struct guard *g, const struct dbd_msg *m)
+{
+	struct peer_list named;
+	struct err e = ERR_INIT;
+	int rc = peer_list_take(m, &named, &e);
+
+	if (rc == ERR_OK && (!g->has_peers || !peer_list_is_same(&named, &g->peers))) {
+		g->peers = named;
+		g->has_peers = g->has_peers_due = true;
+		g->peers_at_ns = 0;
+	}
+	reply(g, m->seq, rc, e.text);
+}
+
 static void begin_verb(struct guard *g, const struct dbd_msg *m)
 {
 	g->verb = (struct pending){.type = m->type, .seq = m->seq, .since_ns = clock_now_ns()};
@@ -266,6 +280,8 @@ static void on_request(struct guard *g, const struct dbd_msg *m)
 		reply(g, m->seq, ERR_PROTOCOL, "a malformed request");
 	} else if (m->type == DBD_REPORT_NOW) {
 		on_report_now(g, m);
+	} else if (m->type == DBD_PEERS) {
+		on_peers(g, m);
 	} else if (m->type != DBD_LEASE && m->type != DBD_STOP && driver_verb_of(g->driver, m->type) == NULL) {
 		reply(g, m->seq, ERR_PROTOCOL, "an unknown type of request");
 	} else if (check_epoch(g, m, &e) != ERR_OK) {

@@ -18,6 +18,8 @@
 #define PROBE_EVERY_STARTING_MS 20
 #define PROBE_EVERY_STOPPED_MS  500
 #define PROBE_LIMIT_MS          1000
+#define PEERS_LIMIT_MS          10000
+#define PEERS_AGAIN_MS          1000
 #define RESTART_AFTER_MS        50
 #define RESTART_MAX_DOUBLINGS   6
 
@@ -93,8 +95,10 @@ void helper_kill(struct guard *g, struct helper *h, const char *why)
 	h->proc.pidfd = h->sock = -1;
 	h->seq = 0;
 	delay_restart(h);
-	if (h == &g->worker)
+	if (h == &g->worker) {
 		g->run.type = 0;
+		g->has_peers_due = g->has_peers; /* it may have died before it did what it was told */
+	}
 	if (h == &g->worker && was_busy && g->verb.type != 0 && g->verb.type != DBD_STOP)
 		control_verb_done(g, ERR_TIMEOUT, why);
 }
@@ -182,6 +186,35 @@ static void on_done(struct guard *g, const struct work_msg *m)
 	control_verb_done(g, m->rc, m->order.text);
 }
 
+/* Between verbs only: no verb ever waits for it, except for one that comes right after. A server that does not answer would
+ * only hold the worker up. */
+static void send_peers(struct guard *g, int64_t now_ns)
+{
+	struct work_msg m = {.type = WORK_PEERS};
+
+	if (!g->has_peers_due || now_ns < g->peers_at_ns || g->is_exiting || g->verb.type != 0 || !helper_is_up(&g->worker) ||
+	    g->worker.seq != 0 || (g->server.pid != 0 && !g->report.is_accepting))
+		return;
+	m.order.peer_count = (uint16_t)g->peers.count;
+	memcpy(m.order.peers, g->peers.address, sizeof m.order.peers);
+	g->peers_at_ns = now_ns + PEERS_AGAIN_MS * MS;
+	g->has_peers_due = false;
+	helper_ask(g, &g->worker, &m, PEERS_LIMIT_MS);
+}
+
+static void on_peered(struct guard *g, const struct work_msg *m)
+{
+	if (m->seq == g->worker.seq) /* else a verb came right after */
+		g->worker.seq = g->worker.failures = 0;
+	if (m->rc != ERR_OK)
+		g->has_peers_due = true;
+	if (m->rc == ERR_OK)
+		log_info(g->obj, "%u nodes may replicate from here", g->peers.count);
+	else if (strcmp(g->peers_error, m->order.text) != 0)
+		log_warn(g->obj, "the rules for replication are not in force yet: %s -> tried again", m->order.text);
+	snprintf(g->peers_error, sizeof g->peers_error, "%.190s", m->order.text);
+}
+
 void helper_on_readable(struct guard *g, struct helper *h)
 {
 	struct err e = ERR_INIT;
@@ -198,6 +231,8 @@ void helper_on_readable(struct guard *g, struct helper *h)
 			on_probed(g, &m);
 		else if (m.type == WORK_DONE && h == &g->worker)
 			on_done(g, &m);
+		else if (m.type == WORK_PEERED && h == &g->worker)
+			on_peered(g, &m);
 		else if (m.type == WORK_RUN && h == &g->worker)
 			server_run(g, &m);
 		else
@@ -239,6 +274,7 @@ void helper_tick(struct guard *g, int64_t now_ns)
 	tick_one(g, &g->worker, now_ns);
 	if (helper_is_up(&g->prober) && g->prober.seq == 0 && now_ns >= g->next_probe_ns)
 		send_probe(g, now_ns);
+	send_peers(g, now_ns); /* no timer of its own: probes wake the loop often enough */
 }
 
 static int64_t due_of(const struct guard *g, const struct helper *h)

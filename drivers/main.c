@@ -1,5 +1,6 @@
 #include "core/base/config.h"
 #include "core/base/log.h"
+#include "core/base/roster.h"
 #include "drivers/driver.h"
 #include "drivers/guard.h"
 #include "drivers/worker.h"
@@ -65,6 +66,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	log_init("mha-dbd", cfg->node);
+	if (roster_apply(cfg, &e) != ERR_OK)
+		log_warn("config", "the cluster's nodes are not known yet: %s", e.text);
 	inst = config_find_instance(cfg, o.group);
 	if (inst == NULL) {
 		log_error("config", "%s: no instance of group \"%s\": add it under instances, or name another group", o.config,

@@ -17,7 +17,9 @@ enum work_type {
 	WORK_DONE,
 	WORK_RUN, /* worker: start the server with argv; answered by WORK_RAN */
 	WORK_RAN,
-	WORK_EPOCH /* guard: store this epoch as seen; no answer */
+	WORK_EPOCH, /* guard: store this epoch as seen; no answer */
+	WORK_PEERS, /* guard, never during a verb: order.peers may replicate from now on; answered by WORK_PEERED */
+	WORK_PEERED
 };
 
 struct work_msg {

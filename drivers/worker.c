@@ -116,6 +116,29 @@ static void answer_verb(struct worker *w, const struct work_msg *ask, struct wor
 	probe(w, &ret->order.report);
 }
 
+static int take_peers(struct worker *w, const struct work_msg *ask, struct err *e)
+{
+	char path[DRIVER_PATH_SIZE];
+	int rc = peer_list_take(&ask->order, &w->ctx.peers, e);
+
+	if (rc == ERR_OK)
+		rc = peer_list_save(driver_path(&w->ctx, PEER_LIST_FILE, path), &w->ctx.peers, e);
+	return rc == ERR_OK && w->driver->peers != NULL ? w->driver->peers(&w->ctx, e) : rc;
+}
+
+/* What was named last counts; a damaged file is replaced by the next message. */
+static void load_peers(struct worker *w)
+{
+	char path[DRIVER_PATH_SIZE];
+	struct err e = ERR_INIT;
+	int rc = peer_list_load(driver_path(&w->ctx, PEER_LIST_FILE, path), &w->ctx.peers, &e);
+
+	if (rc != ERR_OK)
+		peer_list_from_config(w->ctx.cfg, &w->ctx.peers);
+	if (rc != ERR_OK && rc != ERR_NOTFOUND)
+		log_warn(w->obj, "%s -> the nodes of the configuration may replicate", e.text);
+}
+
 static int answer(struct worker *w, const struct work_msg *ask, struct err *e)
 {
 	struct work_msg ret = {.seq = ask->seq};
@@ -129,6 +152,11 @@ static int answer(struct worker *w, const struct work_msg *ask, struct err *e)
 		break;
 	case WORK_VERB:
 		answer_verb(w, ask, &ret);
+		break;
+	case WORK_PEERS:
+		ret.type = WORK_PEERED;
+		ret.rc = take_peers(w, ask, e);
+		str_copy(ret.order.text, sizeof ret.order.text, ret.rc != ERR_OK ? e->text : "");
 		break;
 	case WORK_EPOCH:
 		if (epoch_raise(w->epoch_path, seen, e) != ERR_OK)
@@ -170,6 +198,7 @@ int worker_run(const struct config *cfg, const char *group, const char *task)
 	signal(SIGPIPE, SIG_IGN);
 	fcntl(WORK_FD, F_SETFD, FD_CLOEXEC);
 	use_null_stdin();
+	load_peers(&w);
 	rc = w.driver->open(&w.ctx, &e);
 	while (rc == ERR_OK && (rc = wait_packet(&m, -1, &e)) == ERR_OK)
 		rc = answer(&w, &m, &e);

@@ -119,6 +119,8 @@ bool pg_has_cluster(const struct driver_ctx *ctx);
 /* postgres --single: crash recovery first when needed, then these statements, one a line. No network, no other session. */
 int pg_run_single(struct driver_ctx *ctx, const char *statements, int limit_ms, struct err *e) MUST_USE;
 
+/* settings.c: hba.conf from ctx->peers, and a running server reads it again. */
+int pg_peers(struct driver_ctx *ctx, struct err *e);
 void pg_probe(struct driver_ctx *ctx, struct dbd_report *ret);
 int pg_create(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e);
 int pg_start(struct driver_ctx *ctx, const struct dbd_msg *order, struct err *e);

@@ -59,6 +59,7 @@ const struct driver driver_postgresql = {
         .open = open_driver,
         .close = close_driver,
         .probe = pg_probe,
+        .peers = pg_peers,
         .create = {pg_create, 10 * MINUTES},
         .start = {pg_start, 1 * MINUTES},
         .promote = {pg_promote, 1 * MINUTES},

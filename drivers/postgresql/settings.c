@@ -244,27 +244,34 @@ static int write_conf(struct driver_ctx *ctx, struct err *e)
  * private. */
 static int write_hba(struct driver_ctx *ctx, struct err *e)
 {
-	const struct config *cfg = ctx->cfg;
 	char path[DRIVER_PATH_SIZE];
 	struct buf b = {0};
 	unsigned i;
 	int rc;
 
-	buf_puts(&b, "# Written by mha-dbd at every start. Put lines into node.yaml (instances: hba).\n");
+	buf_puts(&b,
+	         "# Written by mha-dbd at every start and when nodes come or go. Put lines into node.yaml (instances: hba).\n");
 	buf_printf(&b, "local all \"%s\" peer\n", pg_of(ctx)->user);
-	for (i = 0; i < cfg->nodes_count; i++) {
-		const char *bits = strchr(cfg->nodes[i].address, ':') != NULL ? "128" : "32";
+	for (i = 0; i < ctx->peers.count; i++) {
+		const char *address = ctx->peers.address[i], *bits = strchr(address, ':') != NULL ? "128" : "32";
 
-		if (strcmp(cfg->nodes[i].role, "arbiter") == 0)
-			continue;
-		buf_printf(&b, "host replication \"%s\" %s/%s trust\n", ctx->inst->replication_user, cfg->nodes[i].address,
-		           bits);
-		buf_printf(&b, "host postgres \"%s\" %s/%s trust\n", ctx->inst->replication_user, cfg->nodes[i].address, bits);
+		buf_printf(&b, "host replication \"%s\" %s/%s trust\n", ctx->inst->replication_user, address, bits);
+		buf_printf(&b, "host postgres \"%s\" %s/%s trust\n", ctx->inst->replication_user, address, bits);
 	}
 	for (i = 0; i < ctx->inst->hba_count; i++)
 		buf_printf(&b, "%s\n", ctx->inst->hba[i]);
 	rc = file_update(driver_path(ctx, PG_HBA, path), b.data, NULL, e);
 	buf_done(&b);
+	return rc;
+}
+
+int pg_peers(struct driver_ctx *ctx, struct err *e)
+{
+	int rc = write_hba(ctx, e);
+
+	/* Also when the file is as it was: the server may not have read it after an attempt that failed in between. */
+	if (rc == ERR_OK && ctx->server_pid != 0)
+		rc = pg_query(ctx, "SELECT pg_reload_conf()", 2000, NULL, e);
 	return rc;
 }
 

@@ -184,6 +184,13 @@ class Dbd:
     def peer(self):
         return {"peer_node": self.name, "peer_host": "127.0.0.1", "peer_port": self.port}
 
+    def name_peers(self, *addresses, count=None):
+        """DBD_PEERS; the reply."""
+        rows = (c.c_char * ADDRESS * PEERS_MAX)()
+        for row, address in zip(rows, addresses):
+            row.value = address.encode()
+        return self.ask(PEERS, epoch=0, peers=rows, peer_count=len(addresses) if count is None else count)
+
     def follow(self, other, **fields):
         return self.do(FOLLOW, **other.peer(), **fields)
 

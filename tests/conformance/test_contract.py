@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dbd import (ABSENT, CHECKPOINT, CREATE, DETACH, FAST, FOLLOW, IMMEDIATE, LEASE, NOTFOUND, OK, PRIMARY, PROMOTE, REBUILD, REFUSED, REPLICA, REPORT_NOW,
+from dbd import (ABSENT, CHECKPOINT, CREATE, DETACH, FAST, FOLLOW, IMMEDIATE, INVAL, LEASE, NOTFOUND, OK, PRIMARY, PROMOTE, REBUILD, REFUSED, REPLICA, REPORT_NOW,
                  REWIND, RUNNING, START, STOP, STOPPED, SYNC_SET, TIMEOUT, UNKNOWN, UNREACHABLE, find_bin, ms_since, now_ns)
 
 
@@ -31,6 +31,13 @@ def wait_holds(user, n, count, seconds=10):
     end = time.monotonic() + seconds
     while user.holds(n) < count:
         assert time.monotonic() < end, "%s holds %d, not %d" % (n.name, user.holds(n), count)
+        time.sleep(0.01)
+
+
+def wait_for_file(path, text, seconds=10):
+    end = time.monotonic() + seconds
+    while not os.path.exists(path) or open(path).read() != text:
+        assert time.monotonic() < end, "%s never became %r" % (path, text)
         time.sleep(0.01)
 
 
@@ -316,6 +323,29 @@ def test_a_killed_worker_answers_its_verb_with_timeout(user, node):
     os.kill(pid, signal.SIGCONT)
     p.do(SYNC_SET)
     assert p.server_pid() == pid and p.worker_pid("verb") not in (None, worker)
+
+
+def test_peers_are_named_while_a_verb_runs_and_known_to_the_next_guard(user, node):
+    """Not bound to an epoch, and never in the way of a verb."""
+    n = primary(node, epoch=3)
+    kept = n.dir + "/state/dbd/main/peers"
+    nobody = {"peer_node": "n9", "peer_host": "127.0.0.1", "peer_port": 1}
+    n.do(STOP, mode=FAST)
+    waiting = n.send(START, **nobody)
+    assert n.name_peers("127.0.0.1", "127.0.0.2").rc == OK
+    n.reply(waiting)
+    wait_for_file(kept, "127.0.0.1\n127.0.0.2\n")
+    for wrong in ("n2", "127.0.0.0/8", ""):
+        m = n.name_peers("127.0.0.1", wrong)
+        assert m.rc == INVAL and ("\"%s\"" % wrong) in m.text.decode()
+    assert n.name_peers("127.0.0.1", count=17).rc == INVAL
+    assert n.name_peers("127.0.0.1").rc == OK
+    wait_for_file(kept, "127.0.0.1\n")
+    worker = n.worker_pid("verb")
+    os.kill(worker, signal.SIGKILL)
+    assert n.name_peers("127.0.0.3").rc == OK
+    wait_for_file(kept, "127.0.0.3\n")
+    n.promote(4)
 
 
 def test_a_stop_interrupts_a_verb(user, node):

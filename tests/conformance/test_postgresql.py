@@ -75,6 +75,42 @@ def test_a_lowered_setting_does_not_keep_the_server_down(user, node):
     assert value(user, p, "SHOW max_connections") == "30"
 
 
+def may_replicate(n):
+    """Does the server let the replication user in from 127.0.0.1?"""
+    done = subprocess.run([BIN + "psql", "-X", "-h", "127.0.0.1", "-p", str(n.port), "-U", "replicator", "-d", "replication=true dbname=postgres", "-c",
+                           "IDENTIFY_SYSTEM"], capture_output=True, text=True, timeout=20, cwd="/")
+    assert done.returncode == 0 or "no pg_hba.conf entry" in done.stderr, done.stderr
+    return done.returncode == 0
+
+
+def wait_replicate(n, wanted, seconds=10):
+    end = time.monotonic() + seconds
+    while may_replicate(n) != wanted:
+        assert time.monotonic() < end, n.log()
+        time.sleep(0.02)
+
+
+def test_only_named_peers_may_replicate_without_a_restart_and_after_one(user, node):
+    p = primary(node)
+    pid = p.server_pid()
+    assert may_replicate(p), "until somebody is named, the configuration's nodes may"
+    assert p.name_peers("127.0.0.5", "fd00::1").rc == OK
+    wait_replicate(p, False)
+    assert p.name_peers("127.0.0.5", "127.0.0.1").rc == OK
+    wait_replicate(p, True)
+    assert p.name_peers("127.0.0.5").rc == OK
+    wait_replicate(p, False)
+    assert p.server_pid() == pid
+    p.proc.terminate()
+    p.proc.wait(20)
+    p.start()
+    p.promote(2)
+    assert not may_replicate(p), "the next guard knows them before anybody has told it"
+    assert p.name_peers().rc == OK
+    assert p.name_peers("127.0.0.1").rc == OK
+    wait_replicate(p, True)
+
+
 def test_the_replication_user_is_no_superuser(user, node):
     p = primary(node)
     with user.connect(p) as conn:

@@ -1,5 +1,5 @@
 if(TARGET dbd)
-  foreach(name dbd_epoch dbd_file dbd_lease dbd_procs dbd_tool pg_control pg_settings)
+  foreach(name dbd_epoch dbd_file dbd_lease dbd_peer_list dbd_procs dbd_tool pg_control pg_settings)
     mha_unit_test(test_${name} SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c LIBS dbd)
   endforeach()
 endif()
