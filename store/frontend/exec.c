@@ -435,7 +435,9 @@ static void start_sql(struct session *s)
 	const struct statement *st = s->op.in.st;
 	bool writes = !st->info.is_readonly;
 
-	if (writes && s->db->is_system && !s->is_admin)
+	if (st->info.is_secret && s->db->is_system && !s->is_control)
+		fail(s, "42501", "tables whose names begin with secret_ are the cluster's own: nobody reads them here");
+	else if (writes && s->db->is_system && !s->is_admin)
 		fail(s, "25006", "the database \"mha\" is the cluster's own: it can only be read");
 	else if (writes && is_readonly(s))
 		fail(s, "25006", "cannot write in a read-only transaction");

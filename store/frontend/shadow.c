@@ -22,7 +22,7 @@ struct shadow {
 	uint64_t epoch;
 	unsigned budget;
 	/* What the authorizer saw of the statement that is being prepared. */
-	bool is_ddl, is_alone, reads_tables, uses_local;
+	bool is_ddl, is_alone, reads_tables, uses_local, is_secret;
 	bool is_refused;
 	struct guard_refusal refusal;
 };
@@ -75,8 +75,16 @@ static void add_functions(struct shadow *sh)
 
 /* --- preparing --- */
 
+/* The authorizer names the table as the first or the second argument, whatever the action; views and triggers are followed. */
+static bool is_secret_name(const char *s)
+{
+	return s != NULL && strncasecmp(s, "secret_", 7) == 0;
+}
+
 static void note_action(struct shadow *sh, int action, const char *a, const char *b)
 {
+	if (is_secret_name(a) || is_secret_name(b))
+		sh->is_secret = true;
 	switch (action) {
 	case SQLITE_READ:
 		sh->reads_tables = true;
@@ -174,7 +182,7 @@ static int compile(struct shadow *sh, const char *sql, size_t len, sqlite3_stmt 
 {
 	const char *tail = NULL;
 
-	sh->is_ddl = sh->is_alone = sh->reads_tables = sh->uses_local = sh->is_refused = false;
+	sh->is_ddl = sh->is_alone = sh->reads_tables = sh->uses_local = sh->is_secret = sh->is_refused = false;
 	if (len > MSG_MAX_BYTES)
 		return sqlerr_set(e, "54000", "the statement is too long");
 	if (check_words(sql, len, sh, e) != ERR_OK)
@@ -210,6 +218,7 @@ int shadow_prepare(struct shadow *sh, const char *sql, size_t len, struct shadow
 	if (stmt != NULL) {
 		info.is_readonly = sqlite3_stmt_readonly(stmt) != 0 || sqlite3_stmt_isexplain(stmt) != 0;
 		info.is_ddl = sh->is_ddl;
+		info.is_secret = sh->is_secret;
 		info.is_alone = sh->is_alone || sh->is_ddl;
 		info.param_count = (unsigned)sqlite3_bind_parameter_count(stmt);
 		rc = decide_place(sh, stmt, &info, e);

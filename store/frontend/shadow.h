@@ -26,9 +26,10 @@ struct shadow_info {
 	size_t size;   /* bytes of the text that this statement took, its ';' included */
 	bool is_empty; /* only white space and comments */
 	bool is_readonly;
-	bool is_ddl;   /* changes the schema, or could */
-	bool is_alone; /* may not share a transaction: DDL, PRAGMA, VACUUM */
-	bool is_local; /* runs on the shadow, not on dqlite */
+	bool is_ddl;    /* changes the schema, or could */
+	bool is_alone;  /* may not share a transaction: DDL, PRAGMA, VACUUM */
+	bool is_local;  /* runs on the shadow, not on dqlite */
+	bool is_secret; /* touches a table whose name begins with secret_: for the control process only */
 	unsigned param_count;
 	struct shadow_column *columns;
 	size_t column_count;

@@ -180,6 +180,42 @@ static void the_sessions_own_functions_run_here_and_are_bounded(void **state)
 	assert_string_equal(e.sqlstate, "57014");
 }
 
+static void secret_tables_are_noticed_wherever_they_hide(void **state)
+{
+	static const char *const secret[] = {
+	        "SELECT key FROM secret_ca",
+	        "SELECT count(*) FROM SECRET_CA",
+	        "SELECT * FROM vm WHERE name IN (SELECT key FROM \"secret_ca\")",
+	        "WITH k AS (SELECT * FROM main.secret_ca) SELECT 1 FROM k",
+	        "SELECT * FROM looks_harmless",
+	        "UPDATE secret_ca SET key = ''",
+	        "DELETE FROM secret_ca",
+	        "INSERT INTO vm (name) SELECT key FROM secret_ca",
+	        "CREATE INDEX i ON secret_ca (key)",
+	        "DROP TABLE secret_ca",
+	        "ALTER TABLE secret_ca RENAME TO plain",
+	};
+	struct shadow_load *l = shadow_load_new();
+	struct shadow_info info;
+	struct sqlerr e = SQLERR_INIT;
+	size_t i;
+
+	shadow_load_add(l, "vm", "CREATE TABLE vm (id INTEGER PRIMARY KEY, name TEXT)");
+	shadow_load_add(l, "secret_ca", "CREATE TABLE secret_ca (id INTEGER PRIMARY KEY, key TEXT)");
+	shadow_load_add(l, "looks_harmless", "CREATE VIEW looks_harmless AS SELECT upper(key) AS name FROM secret_ca");
+	shadow_load_finish(l, *state);
+	for (i = 0; i < sizeof(secret) / sizeof(secret[0]); i++) {
+		if (shadow_prepare(*state, secret[i], strlen(secret[i]), &info, &e) != ERR_OK)
+			fail_msg("%s: %s", secret[i], e.text);
+		if (!info.is_secret)
+			fail_msg("not noticed: %s", secret[i]);
+		shadow_info_done(&info);
+	}
+	assert_int_equal(shadow_prepare(*state, "SELECT name FROM vm", 19, &info, &e), ERR_OK);
+	assert_false(info.is_secret);
+	shadow_info_done(&info);
+}
+
 static void a_new_schema_replaces_the_old_one(void **state)
 {
 	struct shadow *sh = *state;
@@ -199,6 +235,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(errors_have_a_state_and_a_place, setup, teardown),
 	        cmocka_unit_test_setup_teardown(deadly_columns_are_wrapped_and_others_are_not, setup, teardown),
 	        cmocka_unit_test_setup_teardown(the_sessions_own_functions_run_here_and_are_bounded, setup, teardown),
+	        cmocka_unit_test_setup_teardown(secret_tables_are_noticed_wherever_they_hide, setup, teardown),
 	        cmocka_unit_test_setup_teardown(a_new_schema_replaces_the_old_one, setup, teardown),
 	};
 
