@@ -1,3 +1,5 @@
 mha_unit_test(test_config SOURCES unit/test_config.c LIBS base)
 mha_unit_test(test_roster SOURCES unit/test_roster.c LIBS base)
 mha_unit_test(test_token SOURCES unit/test_token.c LIBS base)
+mha_unit_test(test_pki SOURCES unit/test_pki.c unit/tls_fixture.c LIBS tls)
+mha_unit_test(test_tls SOURCES unit/test_tls.c unit/tls_fixture.c LIBS tls)
