@@ -203,6 +203,8 @@ static int decode_answer(struct dq *d, enum dq_response type, const uint8_t *bod
 		return dq_decode_server(body, len, &d->table, e);
 	case DQ_RES_SERVERS:
 		return dq_decode_servers(body, len, &d->table, e);
+	case DQ_RES_FILES:
+		return dq_decode_files(body, len, &d->table, e);
 	default:
 		return 0;
 	}
@@ -428,6 +430,14 @@ void dq_remove(struct dq *d, uint64_t id, dq_cb cb, void *arg)
 void dq_transfer(struct dq *d, uint64_t id, dq_cb cb, void *arg)
 {
 	submit_numbers(d, req_new(DQ_RES_EMPTY, cb, arg), DQ_REQ_TRANSFER, (uint64_t[]){id}, 1);
+}
+
+void dq_dump(struct dq *d, const char *database, dq_cb cb, void *arg)
+{
+	struct req *r = req_new(DQ_RES_FILES, cb, arg);
+
+	dq_encode_dump(&r->message, database);
+	submit(d, r);
 }
 
 /* --- life --- */

@@ -87,4 +87,7 @@ void dq_assign(struct dq *d, uint64_t id, int role, dq_cb cb, void *arg);
 void dq_remove(struct dq *d, uint64_t id, dq_cb cb, void *arg);
 void dq_transfer(struct dq *d, uint64_t id, dq_cb cb, void *arg);
 
+/* The files of a database as the node that answers has them now, leader or not: rows (name TEXT, data BLOB), in one call. */
+void dq_dump(struct dq *d, const char *database, dq_cb cb, void *arg);
+
 #endif

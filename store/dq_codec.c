@@ -1,6 +1,7 @@
 #include "store/dq_codec.h"
 
 #include <endian.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +90,14 @@ void dq_encode_add(struct buf *b, uint64_t id, const char *address)
 	put_u64(b, id);
 	put_text(b, address);
 	close_message(b, start, DQ_REQ_ADD, 0);
+}
+
+void dq_encode_dump(struct buf *b, const char *database)
+{
+	size_t start = open_message(b);
+
+	put_text(b, database);
+	close_message(b, start, DQ_REQ_DUMP, 0);
 }
 
 static void put_value(struct buf *b, const struct dq_value *v)
@@ -297,9 +306,11 @@ int dq_decode_header(const uint8_t *p, struct dq_header *ret, struct err *e)
 {
 	uint32_t words;
 
+	size_t max = p[4] == DQ_RES_FILES ? DQ_DUMP_MAX_BYTES : DQ_BODY_MAX_BYTES;
+
 	memcpy(&words, p, sizeof words);
 	words = le32toh(words);
-	if (words > DQ_BODY_MAX_BYTES / WORD)
+	if (words > max / WORD)
 		return err_set(e, ERR_PROTOCOL, "an answer of %u words is too long", words);
 	ret->body_bytes = (size_t)words * WORD;
 	ret->type = p[4];
@@ -419,6 +430,26 @@ int dq_decode_servers(const uint8_t *body, size_t len, struct dq_table *t, struc
 
 	if (!get_u64(&r, &count) || decode_members(&r, count, 3, t) != 0)
 		return err_set(e, ERR_PROTOCOL, "a cluster message does not hold its members");
+	return 0;
+}
+
+/* Each file: its name, its length, its bytes. */
+int dq_decode_files(const uint8_t *body, size_t len, struct dq_table *t, struct err *e)
+{
+	struct reader r = {body, len};
+	uint64_t count;
+
+	set_columns(t, 2);
+	t->columns[0] = "name";
+	t->columns[1] = "data";
+	if (!get_u64(&r, &count))
+		return err_set(e, ERR_PROTOCOL, "a files message is cut short");
+	for (uint64_t i = 0; i < count; i++) {
+		/* A file takes two words at least, so the growth is bounded by the message. */
+		if (!get_value(&r, DQ_TEXT, add_value(t)) || !get_value(&r, DQ_BLOB, add_value(t)))
+			return err_set(e, ERR_PROTOCOL, "file %" PRIu64 " of a files message is cut short", i);
+		t->row_count++;
+	}
 	return 0;
 }
 

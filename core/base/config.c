@@ -41,6 +41,14 @@ static const cyaml_schema_field_t api_fields[] = {
         CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t backup_fields[] = {
+        OPT_STR("dir", struct config_backup, dir),
+        OPT_STR("every", struct config_backup, every),
+        OPT_STR("command", struct config_backup, command),
+        CYAML_FIELD_UINT("keep", CYAML_FLAG_OPTIONAL, struct config_backup, keep),
+        CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t node_fields[] = {
         REQ_STR("name", struct config_node, name),
         REQ_STR("address", struct config_node, address),
@@ -96,6 +104,7 @@ static const cyaml_schema_field_t config_fields[] = {
         CYAML_FIELD_MAPPING("sql", CYAML_FLAG_OPTIONAL, struct config, sql, sql_fields),
         CYAML_FIELD_MAPPING("tls", CYAML_FLAG_OPTIONAL, struct config, tls, tls_fields),
         CYAML_FIELD_MAPPING("api", CYAML_FLAG_OPTIONAL, struct config, api, api_fields),
+        CYAML_FIELD_MAPPING("backup", CYAML_FLAG_OPTIONAL, struct config, backup, backup_fields),
         CYAML_FIELD_SEQUENCE_COUNT("nodes", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, nodes, nodes_count,
                                    &node_schema, 0, CONFIG_NODES_MAX),
         CYAML_FIELD_SEQUENCE_COUNT("vips", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, vips, vips_count,
@@ -352,7 +361,7 @@ static int check_tls(const struct config *c, struct err *e)
 	return ERR_OK;
 }
 
-static int check_config(const struct config *c, struct err *e)
+static int check_config(struct config *c, struct err *e)
 {
 	static const char *const profiles[] = {"fast", "default", "relaxed", NULL};
 	static const char *const auths[] = {"insecure-trust", NULL};
@@ -374,7 +383,7 @@ static int check_config(const struct config *c, struct err *e)
 		return err_set(e, ERR_INVAL, "sql: listen needs sql: auth");
 	if (c->sql.listen != NULL && (rc = check_address("sql: listen", c->sql.listen, e)) != ERR_OK)
 		return rc;
-	if ((rc = check_dirs(c, e)) != ERR_OK || (rc = check_nodes(c, e)) != ERR_OK)
+	if ((rc = check_dirs(c, e)) != ERR_OK || (rc = config_settle_backup(c, e)) != ERR_OK || (rc = check_nodes(c, e)) != ERR_OK)
 		return rc;
 	return check_instances(c, e);
 }

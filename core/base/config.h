@@ -14,6 +14,8 @@
  *                                    # encryption and no authentication between nodes and at the API
  *   sql: {auth: insecure-trust, listen: 0.0.0.0}   # insecure-trust: no password over TCP; left out: unix socket only
  *   api: {health: insecure-open}     # health routes answer without a certificate (load balancers); left out: they do not
+ *   backup: {dir: /var/backups/mha4rdb, keep: 7, every: 6h, command: "..."}   # dir: left out, state_dir/backup; every: s, m, h
+ *                                    # or d, left out: only when asked for; command: run by /bin/sh with the file as its input
  *   profile: default                 # used by `cluster init` only: fast | default | relaxed
  *   nodes:                           # only with tls mode files or insecure-plaintext: hosts that may join without a token
  *     - {name: n1, address: 10.77.0.11}        # peer_port, raft_port, sql_port where they differ; role: arbiter
@@ -59,6 +61,12 @@ struct config_api {
 	char *health; /* NULL or "insecure-open" */
 };
 
+struct config_backup {
+	char *dir, *every, *command; /* every and command: NULL when not said */
+	unsigned keep;
+	unsigned every_s; /* 0: never by itself */
+};
+
 struct config_node {
 	char *name;
 	char *address;
@@ -92,6 +100,7 @@ struct config {
 	struct config_sql sql;
 	struct config_tls tls;
 	struct config_api api;
+	struct config_backup backup;
 	struct config_node *nodes;
 	unsigned nodes_count;
 	struct config_vip *vips;
@@ -107,6 +116,9 @@ void config_free(struct config *c);
 
 /* Append a node; strings are copied. NULL when there are CONFIG_NODES_MAX already. Borrowed. */
 struct config_node *config_add_node(struct config *c, const char *name, const char *address, const char *role);
+
+/* config_backup.c: the defaults and checks of `backup`. */
+int config_settle_backup(struct config *c, struct err *e) MUST_USE;
 
 /* Borrowed; NULL when there is none of that name. */
 const struct config_node *config_find_node(const struct config *c, const char *name);
