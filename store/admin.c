@@ -122,24 +122,24 @@ static void run_unknown_call(struct call *call)
 	call_fail(call, ERR_NOTFOUND, "42883",
 	          "there is no such procedure with that number of arguments: mha_init(cluster, uuid, profile), "
 	          "mha_join(uuid, profile), mha_add(id, address), mha_assign(id, role), mha_remove(id), mha_transfer(id), "
-	          "mha_migrate(), mha_roster()");
+	          "mha_migrate(), mha_roster(), mha_backup(file), mha_init(cluster, uuid, profile, backup)");
 }
 
 static void run_unknown_show(struct call *call)
 {
-	call_fail(call, ERR_NOTFOUND, "42704", "there are SHOW mha.node and SHOW mha.members only");
+	call_fail(call, ERR_NOTFOUND, "42704", "there are SHOW mha.node, mha.members, mha.backup and mha.restore");
 }
 
 static const struct command call_commands[] = {
         {"mha_init", 3, admin_run_init},       {"mha_join", 2, admin_run_join},     {"mha_add", 2, admin_run_change},
         {"mha_assign", 2, admin_run_change},   {"mha_remove", 1, admin_run_change}, {"mha_transfer", 1, admin_run_change},
-        {"mha_migrate", 0, admin_run_migrate}, {"mha_roster", 0, admin_run_roster}, {NULL, 0, run_unknown_call},
+        {"mha_migrate", 0, admin_run_migrate}, {"mha_init", 4, admin_run_restore},  {"mha_backup", 1, admin_run_backup},
+        {"mha_roster", 0, admin_run_roster},   {NULL, 0, run_unknown_call},
 };
 
 static const struct command show_commands[] = {
-        {"node", 0, admin_show_node},
-        {"members", 0, admin_show_members},
-        {NULL, 0, run_unknown_show},
+        {"node", 0, admin_show_node},       {"members", 0, admin_show_members}, {"backup", 0, admin_show_backup},
+        {"restore", 0, admin_show_restore}, {NULL, 0, run_unknown_show},
 };
 
 static const struct command *find_command(const struct command *list, const char *name, size_t arg_count)
@@ -207,7 +207,9 @@ struct admin *admin_new(uv_loop_t *loop, struct node *n, struct config *c)
 	dq_set_timeout(a->reader, READ_TIMEOUT_MS);
 	a->changer = dq_new(loop, node_local_address(n), NULL);
 	a->mha = dq_new(loop, node_local_address(n), "mha");
-	a->parts_open = 3;
+	a->backup = backup_new(loop, c, n);
+	backup_set_judge(a->backup, admin_may_speak, a);
+	a->parts_open = 4;
 	return a;
 }
 
@@ -229,6 +231,7 @@ void admin_close(struct admin *a, void (*done)(void *arg), void *arg)
 		if (!call->is_in_dq)
 			call_fail(call, ERR_REFUSED, "57P03", CLOSING_TEXT);
 	}
+	backup_close(a->backup, dq_closed_cb, a);
 	dq_close(a->reader, dq_closed_cb, a);
 	dq_close(a->changer, dq_closed_cb, a);
 	dq_close(a->mha, dq_closed_cb, a);

@@ -31,11 +31,13 @@ struct admin *admin_new(uv_loop_t *loop, struct node *n, struct config *c);
 void admin_close(struct admin *a, void (*done)(void *arg), void *arg);
 
 /* CALL name(args): mha_init(cluster, uuid, profile), mha_join(uuid, profile), mha_add(id, address), mha_assign(id, role),
- * mha_remove(id), mha_transfer(id), mha_migrate(). The arguments are copied. An unknown name or a wrong number of arguments ->
- * 42883. No rows. */
+ * mha_remove(id), mha_transfer(id), mha_migrate(), mha_backup(file; '' a name of its own; answers when it has begun),
+ * mha_init(cluster, uuid, profile, backup: absolute path). The arguments are copied. An unknown name or a wrong number of
+ * arguments -> 42883. No rows. */
 void admin_call(struct admin *a, const char *name, const char *const *args, size_t n, admin_cb cb, void *arg);
 
-/* SHOW mha.<what>: "node" (one row) or "members"; any other name -> 42704. */
+/* SHOW mha.<what>: "node" (one row), "members", "backup" (the newest since the start) or "restore" (how far); any other name ->
+ * 42704. */
 void admin_show(struct admin *a, const char *what, admin_cb cb, void *arg);
 
 /* What SHOW mha.node tells as revision: the number of commits that the SQL front end has seen acknowledged. Starts at 0. */

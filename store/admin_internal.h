@@ -3,12 +3,14 @@
 #define STORE_ADMIN_INTERNAL_H
 
 #include "store/admin.h"
+#include "store/backup.h"
 #include "store/dq.h"
 
 #define ADMIN_ARGS_MAX   4
 #define ADMIN_FRESH_TEXT "the store is not initialised: run `mha-shell cluster init` or wait until this node is added"
 
 struct command;
+struct restore;
 
 /* One request. Its timer starts it (so that no callback comes from inside admin_call) and paces its waiting. */
 struct call {
@@ -34,9 +36,11 @@ struct admin {
 	uv_loop_t *loop;
 	struct node *node;
 	struct config *config; /* the roster is merged into it */
-	struct dq *reader;  /* SHOW */
-	struct dq *changer; /* membership: an assignment may take as long as the node needs to catch up */
-	struct dq *mha;     /* migrations */
+	struct dq *reader;     /* SHOW */
+	struct dq *changer;    /* membership: an assignment may take as long as the node needs to catch up */
+	struct dq *mha;        /* migrations */
+	struct backup *backup;
+	struct restore *restore; /* the one that runs, NULL */
 	struct call *calls;
 	uint64_t revision;
 	uint64_t lease_generation;
@@ -65,6 +69,11 @@ void call_finish_row(struct call *call, const char *const *columns, const char *
 void admin_show_node(struct call *call);
 void admin_show_members(struct call *call);
 void admin_run_init(struct call *call);
+void admin_run_restore(struct call *call); /* mha_init with a backup */
+void admin_run_backup(struct call *call);
+void admin_show_backup(struct call *call);
+void admin_show_restore(struct call *call);
+bool admin_may_speak(void *arg);
 void admin_run_join(struct call *call);
 void admin_run_migrate(struct call *call);
 void admin_run_roster(struct call *call); /* read <state_dir>/roster/nodes.json again */

@@ -210,6 +210,10 @@ static int take_dump(struct backup *b, const struct dq_result *r, struct err *e)
 	struct backup_part *p = &b->job->info.parts[b->dumped];
 	const struct dq_value *data = r->row_count > 0 ? &r->values[1] : NULL;
 
+	if (r->code == DQ_NO_DATABASE) {
+		b->job->data[b->dumped] = mem_alloc(1); /* as empty as a new one */
+		return 0;
+	}
 	if (r->code != 0)
 		return err_set(e, ERR_SQL, "database %s cannot be read: %s (code %d)", p->name, r->message, r->code);
 	if (data == NULL || strcmp(r->values[0].u.s.data, p->name) != 0)

@@ -15,6 +15,7 @@
 #define DQ_NOT_LEADER      10250
 #define DQ_LEADERSHIP_LOST 10506 /* ambiguous: it may have been applied */
 #define DQ_NOT_OPEN        12
+#define DQ_NO_DATABASE     1002 /* of DUMP: nobody has written to it yet */
 #define DQ_DISCONNECTED    (-1) /* the connection broke before the answer came: ambiguous for a write */
 
 enum dq_type {

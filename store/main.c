@@ -3,6 +3,7 @@
 #include "core/base/log.h"
 #include "core/base/roster.h"
 #include "store/admin.h"
+#include "store/backup_verify.h"
 #include "store/node.h"
 #include "store/stepdown.h"
 #include "store/watch.h"
@@ -26,6 +27,8 @@ static const struct {
 	char letter;
 } options[] = {
         {"config", "FILE", "the node's configuration (node.yaml)", 'c'},
+        {"verify", "FILE", "look at a backup and say what it holds; needs no configuration", 'v'},
+        {"json", NULL, "with --verify: say it as JSON", 'j'},
         {"help", NULL, "print this", 'h'},
 };
 #define OPTION_COUNT (sizeof options / sizeof *options)
@@ -51,11 +54,22 @@ static void print_usage(FILE *f)
 		        options[i].arg != NULL ? options[i].arg : "", options[i].help);
 }
 
+static int run_verify(const char *path, bool is_json)
+{
+	struct err e = ERR_INIT;
+
+	if (backup_verify(path, is_json, stdout, &e) == 0)
+		return EXIT_SUCCESS;
+	fprintf(stderr, "mha-stored: %s\n", e.text);
+	return EXIT_FAILURE;
+}
+
 /* Returns the configuration's path, or NULL with *ret_exit set. */
 static const char *parse_options(int argc, char **argv, int *ret_exit)
 {
 	struct option longs[OPTION_COUNT + 1] = {0};
-	const char *path = NULL;
+	const char *path = NULL, *backup = NULL;
+	bool is_json = false;
 	int c;
 
 	for (size_t i = 0; i < OPTION_COUNT; i++)
@@ -63,11 +77,19 @@ static const char *parse_options(int argc, char **argv, int *ret_exit)
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'c')
 			path = optarg;
+		else if (c == 'v')
+			backup = optarg;
+		else if (c == 'j')
+			is_json = true;
 		else {
 			print_usage(c == 'h' ? stdout : stderr);
 			*ret_exit = c == 'h' ? 0 : EXIT_USAGE;
 			return NULL;
 		}
+	}
+	if (backup != NULL && path == NULL && optind == argc) {
+		*ret_exit = run_verify(backup, is_json);
+		return NULL;
 	}
 	if (path == NULL || optind != argc) {
 		print_usage(stderr);

@@ -232,7 +232,7 @@ static int check_arguments(const char *uuid, const char *profile, struct err *e)
 	return rc;
 }
 
-int node_init(struct node *n, const char *cluster, const char *uuid, const char *profile, struct err *e)
+int node_init_begin(struct node *n, const char *cluster, const char *uuid, const char *profile, char *ret_dir, struct err *e)
 {
 	const struct identity *id = &n->disk.identity;
 	int rc = check_arguments(uuid, profile, e);
@@ -242,20 +242,40 @@ int node_init(struct node *n, const char *cluster, const char *uuid, const char 
 	if (node_is_member(n))
 		return err_set(e, ERR_REFUSED, "node \"%s\" belongs to cluster \"%s\" (%s) already", id->name, id->cluster,
 		               id->cluster_uuid);
+	if (id->state == IDENTITY_INITIALISING)
+		return err_set(e, ERR_REFUSED, "node \"%s\" is being initialised already: wait for the end of that", id->name);
 	if (strcmp(cluster, n->disk.config->cluster) != 0)
 		return err_set(e, ERR_REFUSED, "node.yaml names the cluster \"%s\", not \"%s\"", n->disk.config->cluster,
 		               cluster);
 	rc = set_cluster(n, uuid, profile, IDENTITY_INITIALISING, e);
 	if (rc == 0)
-		rc = node_disk_bootstrap(&n->disk, e);
-	if (rc != 0) {
+		rc = node_disk_bootstrap_beside(&n->disk, ret_dir, e);
+	if (rc != 0)
+		forget_cluster(n);
+	return rc;
+}
+
+int node_init_end(struct node *n, bool is_ok, struct err *e)
+{
+	char uuid[sizeof n->disk.identity.cluster_uuid], profile[sizeof n->disk.identity.profile];
+	int rc = is_ok ? node_disk_adopt(&n->disk, e) : 0;
+
+	if (rc != 0 || !is_ok) {
 		forget_cluster(n);
 		return rc;
 	}
+	str_copy(uuid, sizeof uuid, n->disk.identity.cluster_uuid);
+	str_copy(profile, sizeof profile, n->disk.identity.profile);
 	rc = set_cluster(n, uuid, profile, IDENTITY_MEMBER, e);
-	if (rc == 0)
-		rc = start_dqlite(n, e);
-	return rc;
+	return rc == 0 ? start_dqlite(n, e) : rc;
+}
+
+int node_init(struct node *n, const char *cluster, const char *uuid, const char *profile, struct err *e)
+{
+	char dir[PATH_MAX];
+	int rc = node_init_begin(n, cluster, uuid, profile, dir, e);
+
+	return rc == 0 ? node_init_end(n, true, e) : rc;
 }
 
 int node_join(struct node *n, const char *uuid, const char *profile, struct err *e)

@@ -29,6 +29,13 @@ bool node_is_member(const struct node *n);
 int node_init(struct node *n, const char *cluster, const char *uuid, const char *profile, struct err *e) MUST_USE;
 int node_join(struct node *n, const char *uuid, const char *profile, struct err *e) MUST_USE;
 
+/* node_init in three steps, for a restore between the first and the last: begin leaves a store of one voter in ret_dir
+ * (PATH_MAX bytes), where node_dqlite_start_private may run it; end takes it over, or with is_ok false makes the node fresh
+ * again. */
+int node_init_begin(struct node *n, const char *cluster, const char *uuid, const char *profile, char *ret_dir,
+                    struct err *e) MUST_USE;
+int node_init_end(struct node *n, bool is_ok, struct err *e) MUST_USE;
+
 uint64_t node_id(const struct node *n);
 const char *node_raft_address(const struct node *n);  /* "10.77.0.11:7401", as the cluster knows it */
 const char *node_local_address(const struct node *n); /* for dq_new() */

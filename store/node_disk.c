@@ -254,20 +254,30 @@ static int sync_dir(const char *path, struct err *e)
 	return rc;
 }
 
-int node_disk_bootstrap(struct node_disk *d, struct err *e)
+static void path_beside(const struct node_disk *d, char *buf)
 {
-	char beside[PATH_MAX];
-	struct node_dqlite_params p = {.id = d->identity.id, .address = d->identity.address, .dir = beside};
+	snprintf(buf, PATH_MAX, "%s/raft.new", d->dir);
+}
+
+int node_disk_bootstrap_beside(struct node_disk *d, char *ret_dir, struct err *e)
+{
+	struct node_dqlite_params p = {.id = d->identity.id, .address = d->identity.address, .dir = ret_dir};
 	int rc;
 
-	snprintf(beside, sizeof beside, "%s/raft.new", d->dir);
-	rc = remove_dir(beside, e);
+	path_beside(d, ret_dir);
+	rc = remove_dir(ret_dir, e);
 	if (rc == 0)
-		rc = make_dir(beside, true, e);
-	if (rc == 0)
-		rc = node_dqlite_bootstrap(&p, e);
-	if (rc == 0)
-		rc = sync_dir(beside, e);
+		rc = make_dir(ret_dir, true, e);
+	return rc == 0 ? node_dqlite_bootstrap(&p, e) : rc;
+}
+
+int node_disk_adopt(struct node_disk *d, struct err *e)
+{
+	char beside[PATH_MAX];
+	int rc;
+
+	path_beside(d, beside);
+	rc = sync_dir(beside, e);
 	if (rc == 0)
 		rc = remove_dir(d->data_dir, e); /* it holds a lock file at most: the state was fresh */
 	if (rc == 0 && rename(beside, d->data_dir) != 0)

@@ -24,7 +24,9 @@ void node_disk_close(struct node_disk *d);
 int node_disk_save(struct node_disk *d, struct err *e) MUST_USE; /* the identity, as it stands in d */
 bool node_disk_has_data(const struct node_disk *d);
 
-/* Put a new cluster of this one voter in place: all of it or, after a crash, nothing. */
-int node_disk_bootstrap(struct node_disk *d, struct err *e) MUST_USE;
+/* Put a new cluster of this one voter in place: all of it or, after a crash, nothing. First beside, where data may be loaded
+ * into it (ret_dir of PATH_MAX bytes); then it takes its place. */
+int node_disk_bootstrap_beside(struct node_disk *d, char *ret_dir, struct err *e) MUST_USE;
+int node_disk_adopt(struct node_disk *d, struct err *e) MUST_USE;
 
 #endif

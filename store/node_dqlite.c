@@ -152,6 +152,22 @@ int node_dqlite_start(const struct node_dqlite_params *p, struct node_dqlite **r
 	return 0;
 }
 
+int node_dqlite_start_private(const struct node_dqlite_params *p, struct node_dqlite **ret, struct err *e)
+{
+	struct node_dqlite *d = mem_alloc(sizeof *d);
+	char local[DQLITE_LOCAL_CAP];
+	int rc;
+
+	node_dqlite_local_address(p->id, local);
+	rc = start_dqlite(d, p, local, e);
+	if (rc != 0) {
+		free(d);
+		return rc;
+	}
+	*ret = d;
+	return 0;
+}
+
 void node_dqlite_stop(struct node_dqlite *d)
 {
 	if (d == NULL)

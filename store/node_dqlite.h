@@ -26,6 +26,9 @@ int node_dqlite_bootstrap(const struct node_dqlite_params *p, struct err *e) MUS
 
 /* Front and node. *ret is returned: node_dqlite_stop. */
 int node_dqlite_start(const struct node_dqlite_params *p, struct node_dqlite **ret, struct err *e) MUST_USE;
+
+/* The node alone, without a port: a cluster of one that only this process reaches. */
+int node_dqlite_start_private(const struct node_dqlite_params *p, struct node_dqlite **ret, struct err *e) MUST_USE;
 void node_dqlite_stop(struct node_dqlite *d); /* NULL is fine */
 
 #endif

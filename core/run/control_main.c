@@ -138,7 +138,7 @@ static void tell_agent_what_is_up(struct control *c)
 bool control_load_member(struct control *c, struct err *e)
 {
 	char path[512];
-	const char *uuid, *id, *profile, *address;
+	const char *uuid, *id, *profile, *address, *state;
 	json_t *o;
 
 	snprintf(path, sizeof path, "%s/store/node.json", c->config->state_dir);
@@ -157,7 +157,10 @@ bool control_load_member(struct control *c, struct err *e)
 	else
 		snprintf(c->member.raft_address, sizeof c->member.raft_address, "%s:%u", c->config->address,
 		         c->config->ports.raft);
-	if (!c->member.is_member && uuid != NULL && uuid[0] != '\0' && profile != NULL && profile_find(profile) != NULL) {
+	/* "initialising": a backup may still be loaded, and when that fails the node is fresh again. */
+	state = json_string_value(json_object_get(o, "state"));
+	if (!c->member.is_member && (state == NULL || strcmp(state, "initialising") != 0) && uuid != NULL && uuid[0] != '\0' &&
+	    profile != NULL && profile_find(profile) != NULL) {
 		str_copy(c->member.uuid, sizeof c->member.uuid, uuid);
 		c->member.profile = profile_find(profile);
 		c->member.is_member = true;
