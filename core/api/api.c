@@ -1,6 +1,7 @@
 /* Dispatch: health routes answer everywhere, everything else on the controller's node; others point there. */
 #include "core/api/api.h"
 
+#include "core/api/trust.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 
@@ -287,7 +288,7 @@ void api_request(void *arg, struct http_request *r)
 		point_to_controller(c, r);
 		return;
 	}
-	if (is_post ? post_route(c, r) : get_route(c, r))
+	if (is_post ? trust_post_route(c, r) || post_route(c, r) : trust_get_route(c, r) || get_route(c, r))
 		return;
 	api_error(r, ERR_NOTFOUND, "there is no such route", NULL);
 }

@@ -98,6 +98,7 @@ struct control {
 	int64_t relink_ms;    /* when the links are brought in line with it; 0: they are */
 	char *revoked;        /* serials of revoked certificates, a JSON list; owned */
 	struct membership *membership;
+	struct trust *trust;
 	int leader_vip_count;
 	char leader_vips[MAX_LEADER_VIPS][48];
 	uint32_t vip_seq; /* of leader VIP requests: the high half of the number space */
@@ -178,6 +179,7 @@ void membership_joined(struct control *c, const char *uuid, const char *profile)
 	"'revoked', (SELECT json_group_array(serial) FROM certificate WHERE revoked_at > 0)"
 void nodes_start(struct control *c);
 void nodes_tick(struct control *c);
+void nodes_look(struct control *c); /* `mhad join` may have left a roster for a node that runs already */
 void nodes_read(struct control *c, const json_t *all); /* the controller's view of the store, with NODES_SQL in it */
 bool nodes_frame(struct control *c, const char *peer, const char *json, size_t len); /* false: it is another frame */
 void nodes_link_up(struct control *c, const char *peer);

@@ -5,6 +5,8 @@
 #include "core/base/log.h"
 #include "core/base/vip_msg.h"
 #include "core/run/control.h"
+#include "core/run/trust.h"
+#include "core/run/trust_files.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -362,6 +364,7 @@ static void work_time(struct control *c)
 	leadership_tick(c);
 	membership_tick(c->membership);
 	nodes_tick(c);
+	trust_tick(c);
 	if (c->is_stopping && (c->agent == NULL || agent_is_stopped(c->agent) || ae.now_ms - c->stop_ms > STOP_LIMIT_MS))
 		uv_stop(c->loop);
 }
@@ -427,6 +430,8 @@ static int start(struct control *c, struct err *e)
 	uv_signal_init(c->loop, &c->sigint);
 	c->timer.data = c->sigterm.data = c->sigint.data = c;
 	c->membership = membership_new(c);
+	c->trust = trust_new(c);
+	trust_files_repair(c->config);
 	nodes_start(c);
 	rc = link_start(c->loop, c->config, &lh, &c->hub, e);
 	if (rc != ERR_OK)
@@ -449,6 +454,7 @@ static void finish(struct control *c)
 	agent_free(c->agent);
 	agent_update_done(&c->agent_update);
 	membership_free(c->membership);
+	trust_free(c->trust);
 	for (i = 0; i < c->config->nodes_count; i++)
 		free(c->last[i].json);
 	free(c->revoked);

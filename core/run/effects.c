@@ -3,6 +3,7 @@
 #include "core/base/log.h"
 #include "core/base/vip_msg.h"
 #include "core/run/control.h"
+#include "core/run/trust.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -307,7 +308,7 @@ static void deliver(struct control *c, const char *peer, const char *json, size_
 
 	if (node == NODE_NONE)
 		return;
-	if (nodes_frame(c, peer, json, len) || (!c->member.is_member && is_join_frame(c, json, len)))
+	if (nodes_frame(c, peer, json, len) || trust_frame(c, node, json, len) || (!c->member.is_member && is_join_frame(c, json, len)))
 		return;
 	if (codec_decode(c->config, peer, json, len, &c->frame, &err) != ERR_OK) {
 		log_warn("peer", "%s sent a frame that cannot be read: %s", peer, err.text);

@@ -2,6 +2,7 @@
 #include "core/base/config.h"
 #include "core/base/log.h"
 #include "core/base/roster.h"
+#include "core/run/join.h"
 #include "core/run/supervise.h"
 #ifdef MHA_HAVE_CONTROL
 #include "core/run/control_main.h"
@@ -38,6 +39,7 @@ static const struct option long_options[] = {
 };
 
 static const char usage[] = "usage: mhad --config FILE [--check | --control] [--bin-dir DIR]\n"
+                            "       mhad join TOKEN | - [--config FILE] [--address ADDRESS]\n"
                             "  --config FILE   the node's configuration (node.yaml)\n"
                             "  --check         read the configuration, say ok, exit\n"
                             "  --control       be the control process (started by the parent)\n"
@@ -174,8 +176,11 @@ int main(int argc, char **argv)
 	struct options o = {0};
 	struct config *c;
 	struct err e = ERR_INIT;
-	int code = parse(argc, argv, &o);
+	int code;
 
+	if (argc > 1 && strcmp(argv[1], "join") == 0)
+		return join_main(argc - 1, argv + 1);
+	code = parse(argc, argv, &o);
 	if (code >= 0)
 		return code;
 	if (config_load(o.config_path, &c, &e) != ERR_OK) {

@@ -325,6 +325,18 @@ void roster_refresh(struct control *c)
 	store_session_query(c->store, "SELECT json_object(" NODES_SQL ")", STATEMENT_MS, refreshed, c);
 }
 
+void nodes_look(struct control *c)
+{
+	struct roster *r;
+
+	if (c->member.is_member || c->roster.number > 0)
+		return;
+	r = mem_alloc(sizeof *r);
+	if (roster_load(c->config, r, NULL) == ERR_OK)
+		take(c, r, NULL);
+	free(r);
+}
+
 void nodes_start(struct control *c)
 {
 	char path[512], line[64];
