@@ -121,6 +121,18 @@ void agent_set_nodes(struct agent *a, const struct agent_node *nodes, int count)
 	a->node_count = count;
 }
 
+/* A voter that answers under a set must never again answer under an older one, whatever happens to it: else majorities of sets
+ * two changes apart could both be found. */
+void agent_learn_voters(struct agent *a, const struct voter_set *set, struct agent_update *u)
+{
+	if (set != NULL)
+		lease_voter_set(&a->voter, set);
+	if (a->voter.set.number == a->saved_set)
+		return;
+	a->saved_set = a->voter.set.number;
+	agent_add(u, AGENT_SAVE_VOTERS);
+}
+
 void agent_set_voters(struct agent *a, const struct voter_set *set)
 {
 	lease_voter_set(&a->voter, set);
@@ -129,6 +141,12 @@ void agent_set_voters(struct agent *a, const struct voter_set *set)
 const struct voter_set *agent_voters(const struct agent *a)
 {
 	return &a->voter.set;
+}
+
+bool agent_voters_settled(const struct agent *a, int64_t now_ms)
+{
+	return lease_is_valid(&a->controller, now_ms) &&
+	       lease_is_settled(&a->settling, now_ms, a->voter.set.number, a->profile->lease_ms);
 }
 
 /* Vote on what a heartbeat asks. Only members of the set vote; the asker ignores others anyway. */
@@ -244,7 +262,7 @@ static void take_event(struct agent *a, const struct agent_event *e, struct agen
 	case AGENT_TICK:
 		break;
 	case AGENT_HEARTBEAT:
-		lease_voter_set(&a->voter, &e->u.heartbeat->voters);
+		agent_learn_voters(a, &e->u.heartbeat->voters, u);
 		vote(a, e->u.heartbeat, u);
 		break;
 	case AGENT_LEASE_REPLY:
@@ -339,6 +357,7 @@ int agent_step(struct agent *a, const struct agent_event *e, struct agent_update
 	u->count = 0;
 	forgive_pause(a, e->now_ms);
 	a->now_ms = e->now_ms;
+	agent_learn_voters(a, NULL, u);
 	take_event(a, e, u);
 	for (i = 0; i < a->instance_count; i++) {
 		instance_drive(a, &a->instances[i], u);

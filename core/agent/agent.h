@@ -84,9 +84,11 @@ struct agent_event {
 
 enum agent_action_type {
 	AGENT_SEND_HEARTBEAT, /* to every node, this one included: agent_heartbeat() */
-	AGENT_SEND_REPLY,     /* lease_reply to `node` */
-	AGENT_SEND_RELEASE,   /* resource and value to every node, this one included */
-	AGENT_SEND_DBD,       /* dbd_msg to instance `index` (version and type filled) */
+	AGENT_SAVE_VOTERS,  /* agent_voters() is new: keep it on disk before the replies that follow are sent, else do not send
+	                       them */
+	AGENT_SEND_REPLY,   /* lease_reply to `node` */
+	AGENT_SEND_RELEASE, /* resource and value to every node, this one included */
+	AGENT_SEND_DBD,     /* dbd_msg to instance `index` (version and type filled) */
 	AGENT_SEND_VIP_LEASE, /* owner, epoch, deadline_ms, addresses, ports */
 	AGENT_SEND_VIP_RELEASE,
 	AGENT_STORE_LEASE, /* controller lease: value = generation, deadline_ms */
@@ -131,9 +133,11 @@ const struct heartbeat *agent_heartbeat(const struct agent *a);
 /* The cluster has grown, or an address has changed: nodes[count], in the places known so far, new ones at the end. */
 void agent_set_nodes(struct agent *a, const struct agent_node *nodes, int count);
 
-/* The newest voter set this node knows; the run layer sets it from the store and keeps it on disk. */
+/* The newest voter set this node knows; the run layer sets it from the store and keeps it on disk (AGENT_SAVE_VOTERS). */
 void agent_set_voters(struct agent *a, const struct voter_set *set);
 const struct voter_set *agent_voters(const struct agent *a);
+/* This node's controller may let another set follow the present one, see lease_is_settled. */
+bool agent_voters_settled(const struct agent *a, int64_t now_ms);
 
 bool agent_lease_is_valid(const struct agent *a, const char *resource, int64_t now_ms);
 bool agent_is_stopped(const struct agent *a);

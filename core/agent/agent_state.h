@@ -64,6 +64,8 @@ struct agent {
 
 	struct lease_voter voter;
 	struct lease_holder controller;
+	struct lease_settling settling;
+	uint64_t saved_set; /* number of the set that the run layer was told to keep last */
 
 	uint64_t number;  /* of the last heartbeat */
 	int64_t beat_ms;  /* when it was sent */
@@ -105,5 +107,8 @@ void keeper_work(struct agent *a, struct instance *in, struct agent_update *u);
 int32_t keeper_grace_ms(const struct agent *a, const struct instance *in);
 void keeper_answer(struct agent *a, const struct lease_reply *r, struct agent_update *u);
 void keeper_vip_reply(struct agent *a, const struct agent_event *e);
+
+/* Another node knows this set; NULL: the run layer has set one. */
+void agent_learn_voters(struct agent *a, const struct voter_set *set, struct agent_update *u);
 
 #endif

@@ -188,7 +188,7 @@ void keeper_answer(struct agent *a, const struct lease_reply *r, struct agent_up
 	struct lease_holder *h = find_holder(a, r->resource);
 	int64_t again;
 
-	lease_voter_set(&a->voter, &r->voters);
+	agent_learn_voters(a, &r->voters, u);
 	if (h == NULL || h->value != r->value)
 		return;
 	if (r->answer == LEASE_GRANTED) {
@@ -201,6 +201,7 @@ void keeper_answer(struct agent *a, const struct lease_reply *r, struct agent_up
 		if (h == &a->controller) {
 			struct agent_action *x = agent_add(u, AGENT_STORE_LEASE);
 
+			lease_settling_note(&a->settling, a->now_ms, a->voter.set.number);
 			x->value = h->value;
 			x->deadline_ms = h->until_ms;
 		}

@@ -25,8 +25,10 @@ void lease_voter_done(struct lease_voter *v)
 
 bool lease_voter_set(struct lease_voter *v, const struct voter_set *set)
 {
+#ifndef LEASE_BREAK_OLD_SET
 	if (set->number <= v->set.number || set->members == 0)
 		return false;
+#endif
 	v->set = *set;
 	return true;
 }
@@ -180,4 +182,17 @@ bool lease_answered(struct lease_holder *h, int voter, uint64_t value, uint64_t 
 bool lease_is_valid(const struct lease_holder *h, int64_t now_ms)
 {
 	return h->value != 0 && now_ms < h->until_ms;
+}
+
+void lease_settling_note(struct lease_settling *s, int64_t now_ms, uint64_t number)
+{
+	if (number <= s->number)
+		return;
+	s->number = number;
+	s->since_ms = now_ms;
+}
+
+bool lease_is_settled(const struct lease_settling *s, int64_t now_ms, uint64_t number, int64_t term_ms)
+{
+	return number != 0 && s->number == number && now_ms - s->since_ms > term_ms;
 }

@@ -57,8 +57,8 @@ struct lease_voter {
 void lease_voter_init(struct lease_voter *v, int64_t now_ms, int64_t term_ms);
 void lease_voter_done(struct lease_voter *v);
 
-/* A newer set is taken; an older one, or one without members (this process does not know them all yet), is ignored. Returns true
- * when it was taken. */
+/* A newer set is taken; an older one, or one without members (this process does not know them all yet), is ignored. Returns
+ * true when it was taken. */
 bool lease_voter_set(struct lease_voter *v, const struct voter_set *set);
 
 /* Answer one request. *ret_busy_ms (may be NULL) is set for LEASE_BUSY and LEASE_STARTING: how long to wait before asking
@@ -99,5 +99,20 @@ void lease_round_sent(struct lease_holder *h, int64_t now_ms, uint64_t number, c
 bool lease_answered(struct lease_holder *h, int voter, uint64_t value, uint64_t number, const struct voter_set *set);
 
 bool lease_is_valid(const struct lease_holder *h, int64_t now_ms);
+
+/* When the voter set may change again. Majorities of sets that differ by one voter meet in a voter that grants to one side
+ * only; those of sets two changes apart need not meet. So before a set follows set n nobody may hold, or ever get, a lease of a
+ * set below n. The time since n was committed proves nothing of that: voters that are cut off may not have heard of n and go on
+ * granting among themselves. What proves it is a lease granted under n: then a majority of n, and with it a voter of every
+ * majority of the set before, has taken n and grants nothing below it any more (it keeps n on disk before it answers); and L
+ * later what they had granted before has ended. */
+struct lease_settling {
+	uint64_t number;  /* of the newest set under which a majority has granted */
+	int64_t since_ms; /* when this was first seen */
+};
+/* lease_answered said that a majority has granted under set `number`. */
+void lease_settling_note(struct lease_settling *s, int64_t now_ms, uint64_t number);
+/* Set `number` may be followed by another one. */
+bool lease_is_settled(const struct lease_settling *s, int64_t now_ms, uint64_t number, int64_t term_ms);
 
 #endif

@@ -1,5 +1,5 @@
 /* Which node should vote: the next single change of the voter set. Pure. Whoever carries it out changes Raft and the numbered
- * set together and starts the next change only L + one poll after the last was committed (DESIGN section 4).
+ * set together and starts the next change only when the last one has settled (lease_is_settled in quorum_lease.h).
  *
  * The rules, first match wins:
  *   1. A leaving voter stops voting; a node that can take its place is added first. The last voter never leaves.

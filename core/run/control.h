@@ -75,6 +75,7 @@ struct control {
 	struct child_sock *vipd;
 	struct dbd_client *dbds;
 	struct agent *agent; /* NULL until this node is a member */
+	bool is_set_saved;   /* the agent's voter set is on disk: without that this node does not vote */
 	struct agent_update agent_update;
 	struct ctl *ctl; /* NULL unless LEADERSHIP_ACTIVE */
 	struct update ctl_update;
@@ -120,12 +121,13 @@ struct control {
 };
 
 /* control_main.c */
-void control_arm(struct control *c); /* set the timer to the earliest deadline */
+void control_arm(struct control *c);            /* set the timer to the earliest deadline */
 void control_exit(struct control *c, int code); /* at once */
 void control_stop(struct control *c, int code); /* in order: fenced, leases released, then exit with code */
 void control_fill_address(struct vip_addr *a, const char *text);
 bool control_load_member(struct control *c, struct err *e); /* read node.json; starts the agent when this node is a member */
 void control_set_hello(struct control *c);
+bool control_save_voters(struct control *c); /* the agent's voter set, synced; false: not done, logged */
 
 /* effects.c: feed the pure cores and carry out what they say */
 void effects_agent(struct control *c, const struct agent_event *e);
@@ -171,11 +173,11 @@ void membership_joined(struct control *c, const char *uuid, const char *profile)
 
 /* nodes.c: who the nodes are */
 #define NODES_SQL                                                                                                              \
-	"'roster', (SELECT json_object('number', (SELECT number FROM roster_number), 'uuid', (SELECT uuid FROM cluster), "       \
-	"'nodes', json_group_array(json_object('name', r.name, 'address', r.address, 'role', r.role, 'failure_domain', "         \
-	"r.failure_domain, 'raft_id', coalesce(n.raft_id, ''), 'peer_port', peer_port, 'raft_port', raft_port, 'sql_port', "     \
-	"sql_port, 'leaving', leaving_at, 'removed', json(iif(removed_at > 0, 'true', 'false'))))) "                             \
-	"FROM roster r LEFT JOIN node n ON n.name = r.name),"                                                                    \
+	"'roster', (SELECT json_object('number', (SELECT number FROM roster_number), 'uuid', (SELECT uuid FROM cluster), "     \
+	"'nodes', json_group_array(json_object('name', r.name, 'address', r.address, 'role', r.role, 'failure_domain', "       \
+	"r.failure_domain, 'raft_id', coalesce(n.raft_id, ''), 'peer_port', peer_port, 'raft_port', raft_port, 'sql_port', "   \
+	"sql_port, 'leaving', leaving_at, 'removed', json(iif(removed_at > 0, 'true', 'false'))))) "                           \
+	"FROM roster r LEFT JOIN node n ON n.name = r.name),"                                                                  \
 	"'revoked', (SELECT json_group_array(serial) FROM certificate WHERE revoked_at > 0)"
 void nodes_start(struct control *c);
 void nodes_tick(struct control *c);

@@ -60,26 +60,42 @@ static void load_voters(struct control *c)
 	fclose(f);
 }
 
-static void save_voters(struct control *c, uint64_t *saved)
+static bool write_voters(const struct control *c, const char *line)
 {
-	const struct voter_set *v = agent_voters(c->agent);
-	char path[512], tmp[512], names[900], line[960];
-	int fd, len;
+	char path[512], tmp[512], dir[512];
+	int fd, dir_fd;
 	bool is_written;
 
-	if (v->number == *saved)
-		return;
 	voters_path(c, path, sizeof path, "");
 	voters_path(c, tmp, sizeof tmp, ".new");
-	len = snprintf(line, sizeof line, "%" PRIu64 " %s\n", v->number,
-	               codec_set_format(c->config, v->members, names, sizeof names));
+	snprintf(dir, sizeof dir, "%s/store", c->config->state_dir);
 	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
 	if (fd < 0)
-		return;
-	is_written = write(fd, line, (size_t)len) == len && fsync(fd) == 0;
+		return false;
+	is_written = write(fd, line, strlen(line)) == (ssize_t)strlen(line) && fsync(fd) == 0;
 	close(fd);
-	if (is_written && rename(tmp, path) == 0)
-		*saved = v->number;
+	dir_fd = is_written && rename(tmp, path) == 0 ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (dir_fd < 0)
+		return false;
+	is_written = fsync(dir_fd) == 0;
+	close(dir_fd);
+	return is_written;
+}
+
+bool control_save_voters(struct control *c)
+{
+	const struct voter_set *v = agent_voters(c->agent);
+	char names[900], line[960];
+
+	snprintf(line, sizeof line, "%" PRIu64 " %s\n", v->number,
+	         codec_set_format(c->config, v->members, names, sizeof names));
+	if (v->number == 0 || write_voters(c, line))
+		return true;
+	if (c->is_set_saved)
+		log_error("membership",
+		          "voter set %" PRIu64 " cannot be kept in %s/store: %s -> this node grants no leases until it can",
+		          v->number, c->config->state_dir, strerror(errno));
+	return false;
 }
 
 /* --- this node as a member --- */
@@ -115,6 +131,7 @@ static void start_agent(struct control *c)
 		instances[i].port = c->config->instances[i].port;
 	}
 	c->agent = agent_new(&s, clock_now_ms());
+	c->is_set_saved = true;
 	free(instances);
 	load_voters(c);
 }
@@ -321,8 +338,6 @@ static void store_notified(void *arg, const char *channel, const char *payload)
 
 /* --- time --- */
 
-static uint64_t saved_voters;
-
 /* A node that nobody links with waits for ever; the administrator should not have to guess why. */
 static void say_alone(struct control *c, int64_t now)
 {
@@ -355,7 +370,8 @@ static void work_time(struct control *c)
 			effects_fresh_heartbeat(c);
 	} else {
 		effects_agent(c, &ae);
-		save_voters(c, &saved_voters);
+		if (!c->is_set_saved)
+			c->is_set_saved = control_save_voters(c);
 	}
 	say_alone(c, ae.now_ms);
 	if (peers_is_outcast(c, ae.now_ms))

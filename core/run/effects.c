@@ -174,8 +174,12 @@ static void agent_effect(struct control *c, const struct agent_action *x)
 	case AGENT_SEND_HEARTBEAT:
 		send_heartbeat(c, agent_heartbeat(c->agent));
 		break;
+	case AGENT_SAVE_VOTERS:
+		c->is_set_saved = control_save_voters(c);
+		break;
 	case AGENT_SEND_REPLY:
-		effects_send(c, x->node, codec_reply(c->config, &x->u.reply));
+		if (c->is_set_saved)
+			effects_send(c, x->node, codec_reply(c->config, &x->u.reply));
 		break;
 	case AGENT_SEND_RELEASE: {
 		char *json = codec_release(x->resource, x->value);

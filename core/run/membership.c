@@ -1,6 +1,7 @@
 /* The members of the cluster. Hosts that have joined are taken in as standbys, voters_next() says who votes, nodes that leave
  * lose their vote, their roles and their place. One change at a time; a change that was interrupted is found again by the next
- * controller. The voter set never changes twice within L + one poll (DESIGN section 4). */
+ * controller. The voter set changes again only when a majority has granted leases under the present one, and L has passed since
+ * (lease_is_settled says why). */
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/control/voters.h"
@@ -88,9 +89,6 @@ void membership_begin(struct membership *m, const json_t *all)
 
 	read_members(m, all);
 	read_policies(m, json_object_get(all, "policies"));
-	/* A set that this process did not see committed may be a moment old: it waits as if it had been now. */
-	if (number != m->voters.number || m->changed_ms == 0)
-		m->changed_ms = now;
 	if (m->begun_ms == 0)
 		m->begun_ms = now;
 	m->voters.number = number;
@@ -249,6 +247,13 @@ static void fill_voters(const struct membership *m, int64_t now, struct voters_n
 	}
 }
 
+bool membership_may_change(const struct membership *m, int64_t now_ms)
+{
+	const struct agent *a = m->c->agent;
+
+	return a != NULL && agent_voters(a)->number == m->voters.number && agent_voters_settled(a, now_ms);
+}
+
 static void change_voters(struct membership *m, int64_t now)
 {
 	const struct voters_policy policy = {.gone_ms = m->gone_ms};
@@ -256,7 +261,7 @@ static void change_voters(struct membership *m, int64_t now)
 	struct voters_step step;
 	int other;
 
-	if (now - m->changed_ms <= m->c->member.profile->lease_ms + POLL_MS)
+	if (!membership_may_change(m, now))
 		return;
 	fill_voters(m, now, list);
 	voters_next(list, (int)m->c->config->nodes_count, m->c->self, &policy, &step);

@@ -22,7 +22,7 @@ struct member_node {
 struct membership {
 	struct control *c;
 	bool is_active, is_busy;
-	int64_t ticked_ms, changed_ms, retry_ms;
+	int64_t ticked_ms, retry_ms;
 	int64_t begun_ms;
 	int64_t gone_ms; /* policy */
 	struct voter_set voters;
@@ -34,6 +34,8 @@ struct membership {
 
 /* Begin a change; is_busy until its record is committed (then everything is read again) or a step of it has failed. */
 void membership_start(struct membership *m, enum job_kind kind, int node, const char *reason);
+/* Another voter set may follow the one that this controller read (agent_voters_settled). */
+bool membership_may_change(const struct membership *m, int64_t now_ms);
 /* The outcome of a transaction of this folder's: everything is read again. arg: struct membership. */
 void membership_committed(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate,
                           const char *message);

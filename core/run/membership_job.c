@@ -95,6 +95,11 @@ static void record(struct membership *m)
 	char text[200];
 
 	snprintf(text, sizeof text, "node %s %s", node_name(m), m->job.reason);
+	/* Asked again: this job may have been begun under an earlier set. */
+	if ((m->job.kind == JOB_VOTE || m->job.kind == JOB_UNVOTE) && !membership_may_change(m, clock_now_ms())) {
+		m->is_busy = false;
+		return;
+	}
 	persist_guard(&b, c->generation);
 	switch (m->job.kind) {
 	case JOB_TAKE_IN:

@@ -63,6 +63,9 @@ static void run_agent_action(struct world *w, int node, const struct agent_actio
 	case AGENT_SEND_HEARTBEAT:
 		send_heartbeat(w, node, stall_us);
 		break;
+	case AGENT_SAVE_VOTERS:
+		h->disk_voters = *agent_voters(h->agent);
+		break;
 	case AGENT_SEND_REPLY:
 		m = msg_new(w, MSG_REPLY);
 		m->u.reply = x->u.reply;

@@ -121,6 +121,7 @@ struct host {
 	uint64_t boot;
 	struct proc control;
 	struct agent *agent;
+	struct voter_set disk_voters; /* the newest it knew, survives */
 	struct agent_update update;
 	struct ctl *ctl;
 	uint64_t generation;

@@ -443,6 +443,32 @@ static void second_holder_gets_a_majority_only_after_the_first_has_ended(void **
 		lease_voter_done(&voters[i]);
 }
 
+static void set_is_settled_one_term_after_a_majority_has_granted_under_it(void **state)
+{
+	struct lease_settling s = {0};
+
+	(void)state;
+	assert_false(lease_is_settled(&s, 10 * L, 7, L));
+	lease_settling_note(&s, 1000, 7);
+	lease_settling_note(&s, 1200, 7);
+	assert_false(lease_is_settled(&s, 1000 + L, 7, L));
+	assert_true(lease_is_settled(&s, 1000 + L + 1, 7, L));
+}
+
+static void set_that_no_majority_knows_is_not_settled_however_old_it_is(void **state)
+{
+	struct lease_settling s = {0};
+
+	(void)state;
+	lease_settling_note(&s, 1000, 7);
+	assert_false(lease_is_settled(&s, 100 * L, 8, L));
+	lease_settling_note(&s, 100 * L, 8);
+	assert_false(lease_is_settled(&s, 101 * L, 8, L));
+	lease_settling_note(&s, 101 * L, 7);
+	assert_true(lease_is_settled(&s, 101 * L + 1, 8, L));
+	assert_false(lease_is_settled(&s, 101 * L + 1, 7, L));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -477,6 +503,8 @@ int main(void)
 	        cmocka_unit_test(dropped_lease_is_not_valid_any_more),
 	        cmocka_unit_test(grants_from_before_a_drop_do_not_count_after_it),
 	        cmocka_unit_test(second_holder_gets_a_majority_only_after_the_first_has_ended),
+	        cmocka_unit_test(set_is_settled_one_term_after_a_majority_has_granted_under_it),
+	        cmocka_unit_test(set_that_no_majority_knows_is_not_settled_however_old_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
