@@ -37,6 +37,10 @@ static const struct option_row rows[] = {
         {OPT_FOLLOW, 0, 0, "--follow", "", "wait for new events and show them as they come", FLAG(follow)},
         {OPT_AFTER, 0, 1, "--after", "ID", "only events with a higher number", CHECKED},
         {OPT_LIMIT, 0, 1, "--limit", "N", "at most N events (50)", CHECKED},
+        {OPT_ROLE, 0, 1, "--role", "ROLE", "data (default) or arbiter", TEXT(role)},
+        {OPT_TTL, 0, 1, "--ttl", "TIME", "how long the token is good: 90s, 30m, 1h (default), 2d", TEXT(ttl)},
+        {OPT_OUT, 0, 1, "--out", "DIR", "where the files go", TEXT(out_dir)},
+        {OPT_DAYS, 0, 1, "--days", "N", "valid for so many days (default: the cluster's policy)", CHECKED},
         {OPT_COMMAND, 'c', 1, "--command", "SQL", "run this and end", TEXT(command)},
         {OPT_FILE, 0, 1, "--file", "FILE", "run the statements of a file (also -f FILE; - is standard input)", TEXT(file)},
         {OPT_DATABASE, 'd', 1, "--database", "NAME", "config (default) or mha, the cluster's own", TEXT(database)},
@@ -158,6 +162,8 @@ static int take_number(const struct option_row *r, struct options *o, const char
 		o->after = n;
 	else if (r->bit == OPT_LIMIT)
 		o->limit = (unsigned)n;
+	else if (r->bit == OPT_DAYS)
+		o->days = (unsigned)n;
 	else if (r->bit == OPT_WATCH)
 		o->watch_seconds = (unsigned)n;
 	return ERR_OK;
@@ -172,7 +178,7 @@ static int take_option(struct options *o, const struct option_row *r, const char
 		*(const char **)((char *)o + r->text) = arg;
 	if (r->bit == OPT_FORMAT)
 		return out_parse_format(arg, &o->format, e);
-	if ((r->bit & (OPT_WATCH | OPT_AFTER | OPT_LIMIT | OPT_SQL_PORT)) != 0)
+	if ((r->bit & (OPT_WATCH | OPT_AFTER | OPT_LIMIT | OPT_DAYS | OPT_SQL_PORT)) != 0)
 		return take_number(r, o, arg, e);
 	return ERR_OK;
 }

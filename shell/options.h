@@ -28,7 +28,11 @@ enum option_bit {
 	OPT_SQL_HOST = 1 << 13,
 	OPT_SQL_PORT = 1 << 14,
 	OPT_HELP = 1 << 15,
-	OPT_VERSION = 1 << 16
+	OPT_VERSION = 1 << 16,
+	OPT_ROLE = 1 << 20,
+	OPT_TTL = 1 << 21,
+	OPT_OUT = 1 << 22,
+	OPT_DAYS = 1 << 23
 };
 
 /* Taken by every command. */
@@ -43,6 +47,8 @@ struct options {
 	bool yes, force, follow;
 	unsigned watch_seconds; /* 0: run once */
 	const char *to;
+	const char *role, *ttl, *out_dir;
+	unsigned days; /* 0: not said */
 	uint64_t after;
 	unsigned limit;
 	const char *command, *file;

@@ -46,7 +46,7 @@ static void a_mistyped_word_is_answered_with_the_nearest(void **state)
 	assert_int_equal(find(0, "group", "switch", "main", &e), ERR_INVAL);
 	assert_string_equal(e.text, "there is no command \"group switch\": did you mean \"group switchover\"?");
 	assert_int_equal(find(0, "cluster", "explode", NULL, &e), ERR_INVAL);
-	assert_string_equal(e.text, "cluster has no verb \"explode\": it has init, status, events");
+	assert_string_equal(e.text, "cluster has no verb \"explode\": it has init, status, events, policy, set");
 	assert_int_equal(find(0, "cluster", NULL, NULL, &e), ERR_INVAL);
 	assert_string_equal(e.text, "cluster needs a verb: init, status, events");
 }
