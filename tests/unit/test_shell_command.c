@@ -48,7 +48,7 @@ static void a_mistyped_word_is_answered_with_the_nearest(void **state)
 	assert_int_equal(find(0, "cluster", "explode", NULL, &e), ERR_INVAL);
 	assert_string_equal(e.text, "cluster has no verb \"explode\": it has init, status, events, policy, set");
 	assert_int_equal(find(0, "cluster", NULL, NULL, &e), ERR_INVAL);
-	assert_string_equal(e.text, "cluster needs a verb: init, status, events");
+	assert_string_equal(e.text, "cluster needs a verb: init, status, events, policy, set");
 }
 
 static void wrong_use_is_named(void **state)
