@@ -201,7 +201,7 @@ static int read_request(const char *pem, X509_REQ **ret_req, EVP_PKEY **ret, str
 {
 	size_t len = strlen(pem);
 	BIO *bio = len <= PKI_PEM_MAX ? BIO_new_mem_buf(pem, (int)len) : NULL;
-	X509_REQ *req = bio != NULL ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+	X509_REQ *req = bio != NULL ? PEM_read_bio_X509_REQ(bio, NULL, pki_no_passphrase, NULL) : NULL;
 	EVP_PKEY *key = req != NULL ? X509_REQ_get0_pubkey(req) : NULL;
 	int rc = ERR_OK;
 

@@ -23,6 +23,15 @@ const char *pki_reason(void)
 
 /* --- PEM --- */
 
+int pki_no_passphrase(char *buf, int size, int is_write, void *arg)
+{
+	(void)buf;
+	(void)size;
+	(void)is_write;
+	(void)arg;
+	return -1;
+}
+
 static BIO *open_text(const char *pem, struct err *e)
 {
 	size_t len = strlen(pem);
@@ -50,7 +59,7 @@ int pki_read_certs(const char *pem, STACK_OF(X509) * *ret, struct err *e)
 		sk_X509_free(list);
 		return e != NULL && e->code != ERR_OK ? (int)e->code : ERR_NOMEM;
 	}
-	while ((x = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL)
+	while ((x = PEM_read_bio_X509(bio, NULL, pki_no_passphrase, NULL)) != NULL)
 		if (sk_X509_push(list, x) == 0)
 			X509_free(x);
 	BIO_free(bio);
@@ -64,16 +73,6 @@ int pki_read_certs(const char *pem, STACK_OF(X509) * *ret, struct err *e)
 	return err_set(e, ERR_INVAL, "it is not a PEM certificate (%s)", pki_reason());
 }
 
-/* Nobody is there to type a passphrase. */
-static int no_passphrase_cb(char *buf, int size, int is_write, void *arg)
-{
-	(void)buf;
-	(void)size;
-	(void)is_write;
-	(void)arg;
-	return -1;
-}
-
 int pki_read_key(const char *pem, EVP_PKEY **ret, struct err *e)
 {
 	BIO *bio = open_text(pem, e);
@@ -81,7 +80,7 @@ int pki_read_key(const char *pem, EVP_PKEY **ret, struct err *e)
 
 	if (bio == NULL)
 		return e != NULL && e->code != ERR_OK ? (int)e->code : ERR_INVAL;
-	key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase_cb, NULL);
+	key = PEM_read_bio_PrivateKey(bio, NULL, pki_no_passphrase, NULL);
 	BIO_free(bio);
 	if (key == NULL)
 		return err_set(e, ERR_INVAL, "it is not a PEM private key without a passphrase (%s)", pki_reason());
