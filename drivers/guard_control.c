@@ -247,14 +247,6 @@ static void on_verb(struct guard *g, const struct dbd_msg *m)
 		control_verb_done(g, ERR_TIMEOUT, "no worker can be started; see the log of mha-dbd");
 }
 
-static bool are_strings_ended(const struct dbd_msg *m)
-{
-	return memchr(m->peer_node, '\0', sizeof m->peer_node) != NULL &&
-	       memchr(m->peer_host, '\0', sizeof m->peer_host) != NULL &&
-	       memchr(m->system_id, '\0', sizeof m->system_id) != NULL &&
-	       memchr(m->sync_members, '\0', sizeof m->sync_members) != NULL;
-}
-
 /* The newest epoch counts from the moment it is heard of. The lease file keeps it if the guard dies, the worker writes it to
  * disk. */
 static int check_epoch(struct guard *g, const struct dbd_msg *m, struct err *e)
@@ -276,7 +268,7 @@ static void on_request(struct guard *g, const struct dbd_msg *m)
 {
 	struct err e = ERR_INIT;
 
-	if (m->version != DBD_MSG_VERSION || m->seq == 0 || !are_strings_ended(m)) {
+	if (m->version != DBD_MSG_VERSION || m->seq == 0 || !dbd_msg_is_sound(m)) {
 		reply(g, m->seq, ERR_PROTOCOL, "a malformed request");
 	} else if (m->type == DBD_REPORT_NOW) {
 		on_report_now(g, m);

@@ -215,6 +215,13 @@ static void on_peered(struct guard *g, const struct work_msg *m)
 	snprintf(g->peers_error, sizeof g->peers_error, "%.190s", m->order.text);
 }
 
+/* A worker reads what a database says, so it may be made to say anything. */
+static bool is_sound(const struct work_msg *m)
+{
+	return m->argv_len <= sizeof m->argv && (m->argv_len == 0 || m->argv[m->argv_len - 1] == '\0') &&
+	       dbd_msg_is_sound(&m->order);
+}
+
 void helper_on_readable(struct guard *g, struct helper *h)
 {
 	struct err e = ERR_INIT;
@@ -227,6 +234,8 @@ void helper_on_readable(struct guard *g, struct helper *h)
 			return;
 		if (rc != ERR_OK)
 			helper_kill(g, h, rc == ERR_UNREACHABLE ? "it ended by itself" : e.text);
+		else if (!is_sound(&m))
+			helper_kill(g, h, "it sent a malformed message");
 		else if (m.type == WORK_PROBED && h == &g->prober)
 			on_probed(g, &m);
 		else if (m.type == WORK_DONE && h == &g->worker)

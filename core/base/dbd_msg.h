@@ -7,6 +7,7 @@
 #ifndef BASE_DBD_MSG_H
 #define BASE_DBD_MSG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define DBD_MSG_VERSION  2
@@ -114,5 +115,9 @@ struct dbd_msg {
 	char text[256];                                      /* reply: the reason, for people */
 	struct dbd_report report;
 };
+
+/* Every text ends within its field, and the report's counts and choices are ones there are. The programs trust each other with
+ * the database, not with their memory: whoever receives a message asks this first. */
+bool dbd_msg_is_sound(const struct dbd_msg *m);
 
 #endif

@@ -252,6 +252,15 @@ static uint64_t get_u64(struct cursor *k, const json_t *o, const char *key)
 	return (uint64_t)json_integer_value(v);
 }
 
+static uint32_t get_u32(struct cursor *k, const json_t *o, const char *key)
+{
+	uint64_t v = get_u64(k, o, key);
+
+	if (v > UINT32_MAX)
+		fail(k, key);
+	return (uint32_t)v;
+}
+
 static unsigned get_enum(struct cursor *k, const json_t *o, const char *key, unsigned count)
 {
 	uint64_t v = get_u64(k, o, key);
@@ -323,19 +332,20 @@ static void get_voters(struct cursor *k, const json_t *o, struct voter_set *v)
 		v->members = 0;
 }
 
+/* A name that is not known here is left out: its node may just have been taken in. */
 static void read_standbys(struct cursor *k, const json_t *list, struct instance_report *r)
 {
 	size_t i;
 
 	for (i = 0; i < json_array_size(list) && r->standby_count < MAX_NODES; i++) {
 		const json_t *o = json_array_get(list, i);
-		struct standby_report *s = &r->standbys[r->standby_count];
+		struct standby_report s = {0};
 
-		s->node = get_node(k, o, "node");
-		s->is_streaming = get_bool(k, o, "streaming");
-		s->flushed = get_u64(k, o, "flushed");
-		if (s->node != NODE_NONE)
-			r->standby_count++;
+		s.node = get_node(k, o, "node");
+		s.is_streaming = get_bool(k, o, "streaming");
+		s.flushed = get_u64(k, o, "flushed");
+		if (s.node != NODE_NONE)
+			r->standbys[r->standby_count++] = s;
 	}
 }
 
@@ -354,7 +364,7 @@ static void read_report(struct cursor *k, const json_t *o, struct instance_repor
 	r->upstream = get_node(k, o, "upstream");
 	r->probe_age_ms = get_age(k, o, "probe_age");
 	r->received_age_ms = get_age(k, o, "received_age");
-	r->timeline = (uint32_t)get_u64(k, o, "timeline");
+	r->timeline = get_u32(k, o, "timeline");
 	r->position = get_u64(k, o, "position");
 	r->epoch = get_u64(k, o, "epoch");
 	r->promoted_epoch = get_u64(k, o, "promoted");

@@ -228,7 +228,7 @@ static void dbd_message(void *arg, const void *msg)
 	const struct dbd_msg *m = msg;
 	struct agent_event e = {.type = AGENT_DBD, .now_ms = clock_now_ms()};
 
-	if (m->version != DBD_MSG_VERSION)
+	if (m->version != DBD_MSG_VERSION || !dbd_msg_is_sound(m))
 		return;
 	if (m->type == DBD_REPLY && m->rc != 0)
 		log_debug("mha-dbd", "%s", m->text);

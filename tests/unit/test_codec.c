@@ -125,6 +125,7 @@ static void malformed_frames_are_refused_by_name(void **state)
 	        {"{\"t\":\"hb\",\"number\":\"many\"}", "number"},
 	        {"{\"t\":\"hb\",\"asks\":[{\"r\":5,\"v\":1}]}", "r"},
 	        {"{\"t\":\"reply\",\"answer\":77,\"busy\":0}", "answer"},
+	        {"{\"t\":\"hb\",\"reports\":[{\"probe_age\":0,\"received_age\":0,\"timeline\":4294967296}]}", "timeline"},
 	        {"{\"t\":\"order\",\"role\":99}", "role"},
 	        {"{\"t\":\"order\",\"vips\":[5]}", "vips"},
 	        {"{\"t\":\"hb\",\"reports\":[{\"group\":\"a-name-that-is-much-too-long-for-any-group-of-ours\"}]}", "group"},
