@@ -16,7 +16,8 @@ struct world {
 	struct lease_table table;
 	int64_t open_until_ns[64]; /* vips, then ports; 0: closed */
 	uint32_t addresses;
-	uint8_t failures; /* bits: which operations fail */
+	uint64_t epochs[4]; /* highest that an owner "group:<i>" was granted */
+	uint8_t failures;   /* bits: which operations fail */
 };
 
 static int outcome(const struct world *w, unsigned bit, struct err *e)
@@ -128,6 +129,17 @@ static void check(const struct world *w)
 	}
 }
 
+/* Nobody holds anything under an epoch that is over. */
+static void check_epoch(struct world *w, const struct vip_msg *m)
+{
+	size_t i = strncmp(m->owner, "group:", 6) == 0 ? (size_t)(m->owner[6] - '0') : 4;
+
+	if (i >= 4 || m->owner[7] != '\0')
+		return;
+	FUZZ_CHECK(m->epoch >= w->epochs[i]);
+	w->epochs[i] = m->epoch;
+}
+
 static void request(struct world *w, const struct vip_msg *m)
 {
 	struct vip_set what = {0, 0};
@@ -146,6 +158,8 @@ static void request(struct world *w, const struct vip_msg *m)
 	else if (m->type == VIP_RELEASE)
 		rc = lease_release(&w->table, m->owner, m->epoch, &e);
 	FUZZ_CHECK(rc == ERR_OK || e.text[0] != '\0');
+	if (rc == ERR_OK && m->type == VIP_LEASE)
+		check_epoch(w, m);
 }
 
 /* Most bytes of a message matter little: the few that do come from the input one by one, so that many get through the check. */
