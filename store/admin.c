@@ -139,7 +139,7 @@ static const struct command call_commands[] = {
 
 static const struct command show_commands[] = {
         {"node", 0, admin_show_node},       {"members", 0, admin_show_members}, {"backup", 0, admin_show_backup},
-        {"restore", 0, admin_show_restore}, {NULL, 0, run_unknown_show},
+        {"restore", 0, admin_show_restore}, {"schema", 0, admin_show_schema},   {NULL, 0, run_unknown_show},
 };
 
 static const struct command *find_command(const struct command *list, const char *name, size_t arg_count)

@@ -2,6 +2,7 @@
 #include "store/admin_internal.h"
 
 #include "core/base/clock.h"
+#include "store/migrate.h"
 #include "store/restore.h"
 
 #include <inttypes.h>
@@ -54,4 +55,18 @@ void admin_show_restore(struct call *call)
 	snprintf(rows, sizeof rows, "%" PRId64, r != NULL ? (int64_t)r->progress.rows : 0);
 	snprintf(total, sizeof total, "%" PRId64, r != NULL ? (int64_t)r->progress.rows_total : 0);
 	call_finish_row(call, columns, row, 3);
+}
+
+/* The newest version of the schema that this program knows. */
+void admin_show_schema(struct call *call)
+{
+	static const char *const columns[] = {"known"};
+	char known[24];
+	const char *row[] = {known};
+	int newest = 0;
+
+	for (const struct migration *m = migrations_mha; m->version != 0; m++)
+		newest = m->version;
+	snprintf(known, sizeof known, "%d", newest);
+	call_finish_row(call, columns, row, 1);
 }

@@ -73,6 +73,7 @@ void admin_run_restore(struct call *call); /* mha_init with a backup */
 void admin_run_backup(struct call *call);
 void admin_show_backup(struct call *call);
 void admin_show_restore(struct call *call);
+void admin_show_schema(struct call *call);
 bool admin_may_speak(void *arg);
 void admin_run_join(struct call *call);
 void admin_run_migrate(struct call *call);

@@ -147,6 +147,10 @@ static bool get_route(struct control *c, struct http_request *r)
 		api_json(r, 200, routes[i].make(c));
 		return true;
 	}
+	if (strcmp(http_path(r), "/v1/store") == 0) {
+		api_store_status(c, r);
+		return true;
+	}
 	if (strcmp(http_path(r), "/v1/events") != 0)
 		return false;
 	api_events(c, r);
@@ -220,6 +224,10 @@ static bool post_route(struct control *c, struct http_request *r)
 
 	if (api_node_verb(c, r))
 		return true;
+	if (strcmp(http_path(r), "/v1/store/backup") == 0) {
+		api_store_backup(c, r);
+		return true;
+	}
 	if (sscanf(http_path(r), "/v1/groups/%39[^/]/%15[a-z]", group, verb) != 2 || !parse_verb(verb, &kind))
 		return false;
 	give_command(c, r, group, kind);

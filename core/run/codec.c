@@ -169,6 +169,10 @@ char *codec_heartbeat(const struct config *c, const struct heartbeat *hb, const 
 	put_str(o, "raft_id", x->raft_id);
 	put_str(o, "raft_address", x->raft_address);
 	put_str(o, "profile", x->profile);
+	put_u64(o, "schema", x->schema);
+	put_u64(o, "schema_store", x->schema_store);
+	put_u64(o, "disk_free_mb", x->disk_free_mb);
+	put_u64(o, "disk_percent", x->disk_percent);
 	return dump(o);
 }
 
@@ -382,6 +386,14 @@ static void read_report(struct cursor *k, const json_t *o, struct instance_repor
 	get_str(k, o, "error", r->error, sizeof r->error);
 }
 
+/* A node of an older build does not say it. */
+static uint64_t optional_u64(const json_t *o, const char *key)
+{
+	json_int_t v = json_integer_value(json_object_get(o, key));
+
+	return v > 0 ? (uint64_t)v : 0;
+}
+
 static void read_heartbeat(struct cursor *k, const json_t *o, struct frame *f)
 {
 	struct heartbeat *hb = &f->heartbeat;
@@ -409,6 +421,10 @@ static void read_heartbeat(struct cursor *k, const json_t *o, struct frame *f)
 	get_str(k, o, "raft_id", f->extra.raft_id, sizeof f->extra.raft_id);
 	get_str(k, o, "raft_address", f->extra.raft_address, sizeof f->extra.raft_address);
 	get_str(k, o, "profile", f->extra.profile, sizeof f->extra.profile);
+	f->extra.schema = optional_u64(o, "schema");
+	f->extra.schema_store = optional_u64(o, "schema_store");
+	f->extra.disk_free_mb = optional_u64(o, "disk_free_mb");
+	f->extra.disk_percent = optional_u64(o, "disk_percent");
 }
 
 static void read_reply(struct cursor *k, const json_t *o, struct frame *f)

@@ -17,6 +17,9 @@ struct hb_extra {
 	char raft_id[24];
 	char raft_address[64];
 	char profile[16];
+	uint64_t schema;                     /* newest version of the store's schema that its build knows; 0: it does not say */
+	uint64_t schema_store;               /* that the store has, as far as it knows; 0: not known */
+	uint64_t disk_free_mb, disk_percent; /* free, where its store lies; both 0: not known */
 };
 
 struct frame {

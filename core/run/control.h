@@ -52,6 +52,21 @@ struct last_heartbeat {
 	struct hb_extra extra;
 };
 
+/* The store's schema: what this build of mha-stored knows, what the store has (upgrade.c). 0: not known yet. */
+struct schema_state {
+	uint64_t known, store;
+	int64_t looked_ms;
+	bool is_busy, is_wait_said;
+};
+
+/* Room where this node's store lies (disk.c). */
+struct disk_state {
+	uint64_t free_mb, percent;
+	int64_t looked_ms, moved_ms;
+	node_set alarmed; /* nodes about which an event was written, by this controller */
+	bool is_said;
+};
+
 #define MAX_WAITING_REQUESTS 64
 #define MAX_LEADER_VIPS      4
 struct waiting_request {
@@ -98,6 +113,9 @@ struct control {
 	struct roster roster; /* as last taken; number 0: none yet */
 	int64_t relink_ms;    /* when the links are brought in line with it; 0: they are */
 	char *revoked;        /* serials of revoked certificates, a JSON list; owned */
+	struct schema_state schema;
+	struct disk_state disk;
+	struct backups *backups;
 	struct membership *membership;
 	struct trust *trust;
 	int leader_vip_count;
@@ -155,6 +173,7 @@ void leadership_transfer(struct control *c, int node);
 void persist_commit(struct control *c, const struct commit *commit);
 /* SQL that reads everything a controller starts from, as one JSON value. Borrowed, static. */
 const char *persist_load_sql(void);
+uint64_t persist_schema(const char *json); /* the schema's version in what persist_load_sql gave */
 int persist_load(struct control *c, const char *json, struct ctl *ctl, struct err *e) MUST_USE;
 void persist_quote(struct buf *b, const char *text); /* 'text' as an SQL literal */
 /* The statement that lets a transaction fail unless generation still rules. */
@@ -191,6 +210,22 @@ void nodes_tell_vipd(struct control *c);
 void nodes_tell_store(struct control *c);
 /* The roster or the revocations in the store have changed: read them, keep them, tell everybody. Controller only. */
 void roster_refresh(struct control *c);
+
+/* upgrade.c */
+void upgrade_connected(struct control *c);                /* the store answers: what does it know? */
+void upgrade_loaded(struct control *c, uint64_t version); /* a generation was won over a store of this version */
+void upgrade_heard(struct control *c, int node);          /* its heartbeat was kept in c->last */
+void upgrade_tick(struct control *c);
+
+/* disk.c */
+void disk_tick(struct control *c);
+
+/* backups.c */
+struct backups *backups_new(struct control *c);
+void backups_free(struct backups *b);
+void backups_tick(struct backups *b);
+/* Make one now. r (NULL: nobody asked) is answered when it has ended. */
+void backups_begin(struct backups *b, const char *to, struct http_request *r);
 
 /* core/api */
 void api_request(void *arg, struct http_request *r);

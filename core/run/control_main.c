@@ -317,6 +317,7 @@ static void store_connected(void *arg)
 
 	store_session_query(c->store, "LISTEN mha_leader", 5000, NULL, NULL);
 	nodes_tell_store(c);
+	upgrade_connected(c);
 }
 
 static void store_disconnected(void *arg, const char *reason)
@@ -381,6 +382,9 @@ static void work_time(struct control *c)
 	membership_tick(c->membership);
 	nodes_tick(c);
 	trust_tick(c);
+	upgrade_tick(c);
+	disk_tick(c);
+	backups_tick(c->backups);
 	if (c->is_stopping && (c->agent == NULL || agent_is_stopped(c->agent) || ae.now_ms - c->stop_ms > STOP_LIMIT_MS))
 		uv_stop(c->loop);
 }
@@ -448,6 +452,7 @@ static int start(struct control *c, struct err *e)
 	c->membership = membership_new(c);
 	c->trust = trust_new(c);
 	trust_files_repair(c->config);
+	c->backups = backups_new(c);
 	nodes_start(c);
 	rc = link_start(c->loop, c->config, &lh, &c->hub, e);
 	if (rc != ERR_OK)
@@ -471,6 +476,7 @@ static void finish(struct control *c)
 	agent_update_done(&c->agent_update);
 	membership_free(c->membership);
 	trust_free(c->trust);
+	backups_free(c->backups);
 	for (i = 0; i < c->config->nodes_count; i++)
 		free(c->last[i].json);
 	free(c->revoked);

@@ -68,6 +68,10 @@ static void fill_extra(const struct control *c, struct hb_extra *x)
 		str_copy(x->profile, sizeof x->profile, c->member.profile->name);
 	str_copy(x->raft_id, sizeof x->raft_id, c->member.raft_id);
 	str_copy(x->raft_address, sizeof x->raft_address, c->member.raft_address);
+	x->schema = c->schema.known;
+	x->schema_store = c->schema.store;
+	x->disk_free_mb = c->disk.free_mb;
+	x->disk_percent = c->disk.percent;
 }
 
 static void send_heartbeat(struct control *c, const struct heartbeat *hb)
@@ -284,6 +288,7 @@ static void heartbeat_came(struct control *c, int node, const char *json, size_t
 	/* A node that is not a member yet has nothing to vote on and no instances. */
 	if (c->frame.extra.cluster_uuid[0] == '\0' || !c->member.is_member)
 		return;
+	upgrade_heard(c, node);
 	ce.u.heartbeat = &c->frame.heartbeat;
 	effects_controller(c, &ce);
 	ae.u.heartbeat = &c->frame.heartbeat;

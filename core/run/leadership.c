@@ -43,6 +43,7 @@ static void become_controller(struct control *c, const char *json, uint64_t gene
 		c->retry_ms = ae.now_ms + 1000;
 		return;
 	}
+	upgrade_loaded(c, persist_schema(json));
 	feed_last_heartbeats(c, ctl);
 	c->ctl = ctl;
 	c->generation = generation;

@@ -184,6 +184,7 @@ void persist_commit(struct control *c, const struct commit *k)
 const char *persist_load_sql(void)
 {
 	return "SELECT json_object("
+	       "'schema', (SELECT max(version) FROM schema_version),"
 	       "'generation', (SELECT generation FROM controller),"
 	       "'nodes', (SELECT json_group_array(json_object('name', name, 'raft_id', raft_id, 'raft_address', raft_address, "
 	       "'role', role,"
@@ -316,4 +317,13 @@ int persist_load(struct control *c, const char *json, struct ctl *ctl, struct er
 	membership_begin(c->membership, all);
 	json_decref(all);
 	return ERR_OK;
+}
+
+uint64_t persist_schema(const char *json)
+{
+	json_t *all = json_loads(json, 0, NULL);
+	uint64_t version = number_of(all, "schema");
+
+	json_decref(all);
+	return version;
 }

@@ -34,7 +34,7 @@ static void a_heartbeat_comes_back_as_it_was(void **state)
 	                            .standby_count = 1,
 	                            .error = "a \"quoted\" text"};
 	struct heartbeat hb = {.node = 1, .number = 99, .incarnation = 5, .voters = {4, 7}, .ask_count = 2, .report_count = 1};
-	struct hb_extra x = {"uuid", "123", "10.0.0.2:7401", "fast"};
+	struct hb_extra x = {"uuid", "123", "10.0.0.2:7401", "fast", 4, 3, 500, 20};
 	struct err e = ERR_INIT;
 	char *json;
 
@@ -103,7 +103,7 @@ static void replies_and_releases_come_back_as_they_were(void **state)
 static void the_sender_is_the_link_and_not_what_the_text_says(void **state)
 {
 	struct heartbeat hb = {.node = 0, .number = 1};
-	struct hb_extra x = {{0}, {0}, {0}, {0}};
+	struct hb_extra x = {.schema = 0};
 	struct err e = ERR_INIT;
 	char *json = codec_heartbeat(&config, &hb, &x);
 
