@@ -4,9 +4,12 @@
 #include "shell/text.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define INIT_TIMEOUT_MS 60000
+#define INIT_TIMEOUT_MS    60000
+#define RESTORE_TIMEOUT_MS 3600000
 
 int cluster_init(struct shell *sh, const struct options *o, const char *const *args, struct err *e)
 {
@@ -16,8 +19,14 @@ int cluster_init(struct shell *sh, const struct options *o, const char *const *a
 	char name[32], uuid[32];
 	int rc;
 
-	(void)o;
 	(void)args;
+	if (o->restore != NULL) {
+		char path[PATH_MAX];
+
+		json_object_set_new(body, "restore", json_string(realpath(o->restore, path) != NULL ? path : o->restore));
+		c.timeout_ms = RESTORE_TIMEOUT_MS;
+		shell_say("loading %s; the node's log says how far it is", o->restore);
+	}
 	rc = api_call(sh, &c, &reply, e);
 	json_decref(body);
 	if (rc != ERR_OK)

@@ -8,7 +8,7 @@
 #define MAX_CANDIDATES 32
 
 static const struct command commands[] = {
-        {"cluster", "init", "", "make a cluster of this node; once, before anything else", 0, 0, 0, cluster_init},
+        {"cluster", "init", "", "make a cluster of this node; once, before anything else", 0, 0, OPT_RESTORE, cluster_init},
         {"cluster", "status", "", "who leads, who is primary, who holds the addresses, and why", 0, 0, OPT_WATCH,
          cluster_status},
         {"cluster", "events", "", "what was decided, and why", 0, 0, OPT_FOLLOW | OPT_AFTER | OPT_LIMIT, cluster_events},
@@ -26,6 +26,9 @@ static const struct command commands[] = {
         {"group", "failover", "GROUP", "replace the primary without its help", 1, 1, OPT_TO | OPT_FORCE, group_failover},
         {"group", "pause", "GROUP", "decide nothing about this group until it is resumed", 1, 1, 0, group_pause},
         {"group", "resume", "GROUP", "let the controller decide about this group again", 1, 1, 0, group_resume},
+        {"store", "status", "", "schema, last backup, room on each node", 0, 0, OPT_WATCH, store_status},
+        {"store", "backup", "", "write a checked backup on the leader's node", 0, 0, OPT_TO, store_backup},
+        {"store", "verify", "FILE", "check a backup on this host; needs no cluster", 1, 1, 0, store_verify},
         {"vip", "list", "", "the virtual addresses and who holds them", 0, 0, OPT_WATCH, vip_list},
         {"cert", "show", "", "the certificates that were issued", 0, 0, OPT_WATCH, cert_show},
         {"cert", "rotate", "[NODE]", "have a node, or all, renew their certificates now; nothing is interrupted", 0, 1, 0,

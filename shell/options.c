@@ -32,7 +32,11 @@ static const struct option_row rows[] = {
         {OPT_FORMAT, 'f', 1, "--format", "FORMAT", "table, json or csv; after the noun sql only as --format", CHECKED},
         {OPT_YES, 'y', 0, "--yes", "", "do not ask before something that interrupts clients or may lose data", FLAG(yes)},
         {OPT_WATCH, 0, 2, "--watch", "=SECONDS", "show it again and again (every 2 seconds)", CHECKED},
-        {OPT_TO, 0, 1, "--to", "NODE", "the node that becomes the primary (default: the best one)", TEXT(to)},
+        {OPT_TO, 0, 1, "--to", "NODE",
+         "the node that becomes the primary (default: the best one); of a backup: its name, or an absolute path on the "
+         "leader's node",
+         TEXT(to)},
+        {OPT_RESTORE, 0, 1, "--restore", "FILE", "load this backup (a file on the node) into the new cluster", TEXT(restore)},
         {OPT_FORCE, 0, 0, "--force", "", "even if acknowledged transactions may be lost", FLAG(force)},
         {OPT_FOLLOW, 0, 0, "--follow", "", "wait for new events and show them as they come", FLAG(follow)},
         {OPT_AFTER, 0, 1, "--after", "ID", "only events with a higher number", CHECKED},

@@ -32,7 +32,8 @@ enum option_bit {
 	OPT_ROLE = 1 << 20,
 	OPT_TTL = 1 << 21,
 	OPT_OUT = 1 << 22,
-	OPT_DAYS = 1 << 23
+	OPT_DAYS = 1 << 23,
+	OPT_RESTORE = 1 << 24
 };
 
 /* Taken by every command. */
@@ -49,6 +50,7 @@ struct options {
 	const char *to;
 	const char *role, *ttl, *out_dir;
 	unsigned days; /* 0: not said */
+	const char *restore;
 	uint64_t after;
 	unsigned limit;
 	const char *command, *file;

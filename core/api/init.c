@@ -17,13 +17,15 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define INIT_MS 30000
-#define CA_DAYS 3650
+#define INIT_MS    30000
+#define RESTORE_MS 3600000
+#define CA_DAYS    3650
 
 struct init_job {
 	struct control *c;
 	struct http_request *http;
 	char uuid[40];
+	char *restore;            /* the backup to begin with, NULL */
 	char *ca, *ca_key, *cert; /* PEM; NULL unless managed */
 };
 
@@ -34,6 +36,7 @@ static void free_job(struct init_job *j)
 	free(j->ca);
 	free(j->ca_key);
 	free(j->cert);
+	free(j->restore);
 	free(j);
 }
 
@@ -153,8 +156,9 @@ static void add_group(struct buf *b, const struct config *c, const struct config
 {
 	buf_printf(b,
 	           "INSERT INTO db_group (name, engine, state, epoch, step, primary_node, durability, on_failure) VALUES "
-	           "('%s', '%s', 'new', 0, 0, '%s', '%s', '%s');",
-	           inst->group, inst->engine, c->node, inst->durability, inst->on_failure);
+	           "('%s', '%s', 'new', coalesce((SELECT number FROM number_floor WHERE name = 'epoch:%s'), 0), 0, '%s', '%s', "
+	           "'%s');",
+	           inst->group, inst->engine, inst->group, c->node, inst->durability, inst->on_failure);
 	buf_printf(b, "INSERT INTO db_instance (group_name, node) VALUES ('%s', '%s');", inst->group, c->node);
 }
 
@@ -168,7 +172,7 @@ static void add_trust(struct init_job *j, struct buf *b)
 	           "'%s', "
 	           "%u, %u, %u, '%s', '%s');",
 	           c->node, c->address, c->ports.peer, c->ports.raft, c->ports.sql, c->role, c->failure_domain);
-	buf_puts(b, "UPDATE roster_number SET number = 1;");
+	buf_puts(b, "UPDATE roster_number SET number = number + 1;");
 	if (tls_is_off(c))
 		return;
 	buf_puts(b, "INSERT INTO secret_ca (id, cert, key, created_at) VALUES (1, ");
@@ -190,7 +194,11 @@ static void add_cluster(struct init_job *j, struct buf *b, int64_t now)
 	           "INSERT INTO node (name, raft_id, address, raft_address, role, joined_at) VALUES ('%s', '%s', '%s', '%s', "
 	           "'voter', %" PRId64 ");",
 	           c->node, j->c->member.raft_id, c->address, j->c->member.raft_address, now);
-	buf_printf(b, "INSERT INTO voter_set (number, members, committed_at) VALUES (1, '%s', %" PRId64 ");", c->node, now);
+	buf_printf(b,
+	           "INSERT INTO voter_set (number, members, committed_at) VALUES (coalesce((SELECT number FROM number_floor "
+	           "WHERE "
+	           "name = 'voter_set'), 0) + 1, '%s', %" PRId64 ");",
+	           c->node, now);
 }
 
 static void register_all(struct init_job *j)
@@ -253,8 +261,13 @@ static void bootstrap(struct init_job *j)
 
 	buf_puts(&b, "CALL mha_init(");
 	persist_quote(&b, c->cluster);
-	buf_printf(&b, ", '%s', '%s')", j->uuid, c->profile);
-	store_session_query(j->c->store, b.data, INIT_MS, bootstrapped, j);
+	buf_printf(&b, ", '%s', '%s'", j->uuid, c->profile);
+	if (j->restore != NULL) {
+		buf_puts(&b, ", ");
+		persist_quote(&b, j->restore);
+	}
+	buf_puts(&b, ")");
+	store_session_query(j->c->store, b.data, j->restore != NULL ? RESTORE_MS : INIT_MS, bootstrapped, j);
 	buf_done(&b);
 }
 
@@ -303,6 +316,17 @@ static void counted(void *arg, enum store_outcome outcome, const PGresult *res, 
 	free_job(j);
 }
 
+/* {"restore": FILE}; NULL otherwise. Returned: free(). */
+static char *restore_of(const struct http_request *r)
+{
+	json_t *body = json_loads(http_body(r), 0, NULL);
+	const char *path = json_string_value(json_object_get(body, "restore"));
+	char *copy = path != NULL ? mem_strdup(path) : NULL;
+
+	json_decref(body);
+	return copy;
+}
+
 void api_init(struct control *c, struct http_request *r)
 {
 	const struct config *config = c->config;
@@ -321,6 +345,7 @@ void api_init(struct control *c, struct http_request *r)
 	j = mem_alloc(sizeof *j);
 	j->c = c;
 	j->http = r;
+	j->restore = restore_of(r);
 	if (!c->member.is_member) {
 		init_fresh(j);
 		return;
