@@ -164,6 +164,8 @@ static void check_instance_live(struct world *w, int node, int group, int primar
 /* After a minute without faults everything is well. */
 void check_live(struct world *w)
 {
+	if (node_set_count(w->voters.members) != w->node_count)
+		violate(w, "a minute after the last fault the voters are %x of %d nodes", w->voters.members, w->node_count);
 	for (int g = 0; g < w->group_count; g++) {
 		const struct group_record *r = &w->store.rec[g];
 		const struct server *s;

@@ -215,5 +215,6 @@ void faults_start(struct world *w)
 void faults_heal(struct world *w)
 {
 	w->is_calm = true;
+	w->leaving = 0;
 	trace_line(&w->trace, "world", "no more faults from now on");
 }

@@ -305,10 +305,10 @@ void control_start(struct world *w, int node)
 	setup.incarnation = rng_next(&w->rng);
 	h->control = (struct proc){.is_up = true, .run = ++w->last_run};
 	h->stall_us = 0;
-	h->is_winning = h->is_stopping = false;
+	h->is_winning = h->is_stopping = h->is_changing = false;
 	h->agent_wake.at_us = h->ctl_wake.at_us = 0;
 	h->agent = agent_new(&setup, (w->broken & BROKEN_STARTING) != 0 ? now_ms - w->profile->lease_ms : now_ms);
-	agent_set_voters(h->agent, &w->voters);
+	agent_set_voters(h->agent, &h->disk_voters);
 	LOG(w, node, "control process starts, clock %+lld ppm", (long long)h->clock.ppm);
 	wake_at(w, node, false, now_ms + 1);
 	for (int g = 0; g < setup.instance_count; g++)
@@ -418,6 +418,8 @@ void control_leads(struct world *w, int node, uint64_t generation, const struct 
 		return;
 	ctl_free(h->ctl);
 	h->generation = generation;
+	h->is_changing = false;
+	agent_set_voters(h->agent, &w->voters);
 	h->ctl = ctl_new(w->profile, node, generation, local_ms(w, node));
 	for (int i = 0; i < w->node_count; i++) {
 		struct ctl_node n = {.is_arbiter = w->hosts[i].is_arbiter};
@@ -442,6 +444,17 @@ void control_deposed(struct world *w, int node)
 		return;
 	LOG(w, node, "learns that it does not lead the store any more");
 	drop_ctl(w, node);
+}
+
+void control_hands_over(struct world *w, int node)
+{
+	for (int i = 0; i < w->node_count; i++)
+		if (i != node && !w->hosts[i].is_arbiter && (w->voters.members & ~w->leaving & node_bit(i)) != 0) {
+			LOG(w, node, "votes no more: hands the lead over to %s", w->hosts[i].name);
+			drop_ctl(w, node);
+			raft_transfer(w, node, i);
+			return;
+		}
 }
 
 /* An orderly stop: the agent stops its servers and gives back its leases, then the host goes down. */

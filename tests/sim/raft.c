@@ -11,11 +11,12 @@
 
 /* A transaction on its way: a generation when is_generation, else commit. */
 struct flight {
-	bool is_used, is_generation;
+	bool is_used, is_generation, is_set;
 	int node;
 	uint64_t run, term;
 	uint64_t generation;
 	struct commit commit;
+	struct voter_set set;
 	enum commit_outcome outcome;
 	uint64_t op_id;
 	struct group_record rec[SIM_GROUPS]; /* as read by the transaction of a generation */
@@ -37,11 +38,22 @@ static bool has_majority(const struct world *w, int node)
 {
 	int heard = 0;
 
-	if (!is_alive(w, node))
+	if (!is_alive(w, node) || (w->voters.members & node_bit(node)) == 0)
 		return false;
 	for (int i = 0; i < w->node_count; i++)
-		heard += i == node || (is_alive(w, i) && is_mutual(w, node, i));
-	return 2 * heard > w->node_count;
+		if ((w->voters.members & node_bit(i)) != 0)
+			heard += i == node || (is_alive(w, i) && is_mutual(w, node, i));
+	return 2 * heard > node_set_count(w->voters.members);
+}
+
+static enum commit_outcome apply_set(struct world *w, const struct flight *f)
+{
+	if (f->generation != w->store.generation || f->set.number != w->voters.number + 1)
+		return COMMIT_LOST;
+	w->voters = f->set;
+	w->set_changes++;
+	LOG(w, f->node, "commits voter set %llu: %x", (unsigned long long)f->set.number, f->set.members);
+	return COMMIT_DONE;
 }
 
 /* What a transaction of the controller checks and writes, atomically. */
@@ -104,6 +116,13 @@ static void on_answer(void *world, const struct sim_event *e)
 			control_leads(w, f->node, f->generation, f->rec);
 		return;
 	}
+	if (f->is_set) {
+		h->is_changing = false;
+		/* Whatever came of it, everything is read again under a new generation. */
+		if (h->ctl != NULL && h->generation == f->generation)
+			control_deposed(w, f->node);
+		return;
+	}
 	if (f->outcome == COMMIT_LOST)
 		w->lost_commits++;
 	done.u.committed.commit_id = f->commit.id;
@@ -129,11 +148,11 @@ static void on_flight(void *world, const struct sim_event *e)
 
 	f->outcome = COMMIT_LOST;
 	if ((f->term == w->store.term && f->node == w->store.leader && has_majority(w, f->node)) ||
-	    ((w->broken & BROKEN_GENERATION) != 0 && !f->is_generation)) {
+	    ((w->broken & BROKEN_GENERATION) != 0 && !f->is_generation && !f->is_set)) {
 		if (!w->is_calm && rng_one_in(&w->rng, 100))
 			f->outcome = COMMIT_FAILED;
 		else
-			f->outcome = f->is_generation ? win(w, f) : apply(w, f, &f->op_id);
+			f->outcome = f->is_generation ? win(w, f) : f->is_set ? apply_set(w, f) : apply(w, f, &f->op_id);
 		/* It is in, and the one who asked never learns it. */
 		if (f->outcome == COMMIT_DONE && !w->is_calm && rng_one_in(&w->rng, 200))
 			f->outcome = COMMIT_LOST;
@@ -167,6 +186,19 @@ void raft_commit(struct world *w, int node, const struct commit *c)
 	if (w->store.leader != node)
 		f.term = 0;
 	f.commit = *c;
+	post_flight(w, &f);
+}
+
+void raft_change_voters(struct world *w, int node, const struct voter_set *next)
+{
+	struct flight f = {.is_set = true,
+	                   .node = node,
+	                   .run = w->hosts[node].control.run,
+	                   .term = w->store.leader == node ? w->store.term : 0,
+	                   .generation = w->hosts[node].generation,
+	                   .set = *next};
+
+	w->hosts[node].is_changing = true;
 	post_flight(w, &f);
 }
 
@@ -213,7 +245,8 @@ static void elect(struct world *w, int node)
 	for (int i = 0; i < IN_FLIGHT; i++) {
 		uint64_t op_id = 0;
 
-		if (flights[i].is_used && !flights[i].is_generation && flights[i].term == s->term && rng_one_in(&w->rng, 2))
+		if (flights[i].is_used && !flights[i].is_generation && !flights[i].is_set && flights[i].term == s->term &&
+		    rng_one_in(&w->rng, 2))
 			(void)apply(w, &flights[i], &op_id);
 	}
 	s->term++;
@@ -297,6 +330,8 @@ static void on_watch(void *world, const struct sim_event *e)
 		    h->ctl == NULL && !h->is_winning && !h->is_stopping)
 			raft_win_generation(w, i);
 	}
+	for (int i = 0; i < w->node_count; i++)
+		members_tick(w, i);
 	if (s->leader != NODE_NONE && w->hosts[s->leader].is_arbiter && w->hosts[s->leader].is_leader)
 		give_away(w, s->leader);
 	else if (s->leader != NODE_NONE && w->hosts[s->leader].is_leader && is_control_silent(w, s->leader))

@@ -16,8 +16,9 @@ static const struct {
 	const char *name;
 	unsigned bit;
 } measures[] = {
-        {"guard", BROKEN_GUARD}, {"port", BROKEN_PORT},       {"generation", BROKEN_GENERATION}, {"unsafe", BROKEN_UNSAFE},
-        {"sync", BROKEN_SYNC},   {"restart", BROKEN_RESTART}, {"starting", BROKEN_STARTING},
+        {"guard", BROKEN_GUARD},       {"port", BROKEN_PORT}, {"generation", BROKEN_GENERATION},
+        {"unsafe", BROKEN_UNSAFE},     {"sync", BROKEN_SYNC}, {"restart", BROKEN_RESTART},
+        {"starting", BROKEN_STARTING}, {"two", BROKEN_TWO},   {"settle", BROKEN_SETTLE},
 };
 
 struct options {
@@ -59,11 +60,11 @@ static int run_seeds(struct world *w, const struct options *o, uint64_t job)
 	took = sim_wall_seconds() - start;
 	printf("job %llu: %llu runs, %.1f cluster-hours in %.1f s (%.0f x real time); %llu events, %llu faults, %llu commits "
 	       "(%llu lost), %llu epochs, "
-	       "%llu promotions, %llu acknowledged writes; no violation\n",
+	       "%llu promotions, %llu acknowledged writes, %llu voter sets; no violation\n",
 	       (unsigned long long)job, (unsigned long long)done, (double)done * RUN_LENGTH / SECOND / 3600, took,
 	       (double)done * RUN_LENGTH / SECOND / took, (unsigned long long)w->events, (unsigned long long)w->faults,
 	       (unsigned long long)w->commits, (unsigned long long)w->lost_commits, (unsigned long long)w->failovers,
-	       (unsigned long long)w->promotions, (unsigned long long)w->acks);
+	       (unsigned long long)w->promotions, (unsigned long long)w->acks, (unsigned long long)w->set_changes);
 	fflush(stdout);
 	return 0;
 }

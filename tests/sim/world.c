@@ -38,12 +38,16 @@ static void choose(struct world *w)
 	w->profile = profile_find(profiles[rng_range(&w->rng, 0, 3)]);
 	w->has_vipd = !rng_one_in(&w->rng, 6);
 	w->voters = (struct voter_set){1, (node_set)(1u << w->node_count) - 1};
+	if (rng_one_in(&w->rng, 3))
+		w->voters.members = rng_one_in(&w->rng, 2) ? 1 : 7;
+	w->leaving = 0;
 	for (int i = 0; i < w->node_count; i++) {
 		struct host *h = &w->hosts[i];
 
 		snprintf(h->name, sizeof h->name, "n%d", i + 1);
 		h->is_arbiter = shape >= 2 && shape < 5 && i == 2;
 		h->clock = drift_random(&w->rng);
+		h->disk_voters = (w->voters.members & node_bit(i)) != 0 ? w->voters : (struct voter_set){0};
 		for (int g = 0; g < SIM_GROUPS; g++) {
 			h->servers[g].has.tl = -1;
 			h->servers[g].upstream = NODE_NONE;
@@ -72,6 +76,7 @@ void world_run(struct world *w, uint64_t seed, int64_t length_us)
 		host_boot(w, i);
 	faults_start(w);
 	commands_start(w);
+	members_start(w);
 	while (w->violation[0] == '\0' && sim_next(&w->q, length_us, &e)) {
 		w->trace.now_us = w->q.now_us;
 		if (!w->is_calm && w->q.now_us >= length_us - HEAL_TIME)

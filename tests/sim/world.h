@@ -20,6 +20,8 @@ enum broken {
 	BROKEN_UNSAFE = 8,     /* replicas say that they have detached before they have */
 	BROKEN_SYNC = 16,      /* servers acknowledge without waiting for a standby */
 	BROKEN_RESTART = 32,   /* a crashed primary comes back as a primary by itself */
+	BROKEN_TWO = 128,      /* two voters change at once */
+	BROKEN_SETTLE = 256,   /* the next change of the voters does not wait for the last one to settle */
 	BROKEN_STARTING = 64   /* a restarted voter's clock is told wrong: it grants at once */
 };
 
@@ -129,7 +131,8 @@ struct host {
 		struct msg *beat; /* newest heartbeat of each node */
 		int64_t at_ms;
 	} last[SIM_NODES];
-	bool is_winning; /* its generation is being committed */
+	bool is_changing; /* the voter set, in a transaction */
+	bool is_winning;  /* its generation is being committed */
 	bool is_stopping;
 	int64_t stop_by_us;
 	struct wake {
@@ -173,7 +176,8 @@ struct world {
 	int node_count, group_count;
 	bool has_vipd, is_calm; /* is_calm: no more faults */
 	bool is_slow_disk;
-	struct voter_set voters;
+	struct voter_set voters; /* as committed */
+	node_set leaving;        /* asked to vote no more */
 	uint64_t last_run;
 	struct host hosts[SIM_NODES];
 	int cut[SIM_NODES][SIM_NODES]; /* reasons why a is not heard by b */
@@ -188,7 +192,7 @@ struct world {
 	struct update update;
 	char violation[256];
 	/* statistics over all runs */
-	uint64_t events, failovers, switchovers, promotions, faults, acks, commits, lost_commits;
+	uint64_t events, failovers, switchovers, promotions, faults, acks, commits, lost_commits, set_changes;
 	uint64_t dirty; /* something that an invariant looks at may have changed */
 };
 
@@ -209,6 +213,7 @@ void control_message(void *world, const struct sim_event *e);
 void control_begin_stop(struct world *w, int node);
 /* Events of the store for the control process. */
 void control_leads(struct world *w, int node, uint64_t generation, const struct group_record *rec);
+void control_hands_over(struct world *w, int node);
 void control_deposed(struct world *w, int node);
 void control_ctl_event(struct world *w, int node, struct event *e);
 static inline int64_t local_ms(const struct world *w, int node)
@@ -225,9 +230,14 @@ bool put_back(struct world *w, const struct sim_event *e, int64_t frozen_until);
 /* raft.c: who leads the store, and what it has committed */
 void raft_start(struct world *w);
 void raft_commit(struct world *w, int node, const struct commit *c);
+void raft_change_voters(struct world *w, int node, const struct voter_set *next);
 void raft_win_generation(struct world *w, int node);
 void raft_transfer(struct world *w, int from, int to);
 void raft_node_died(struct world *w, int node);
+
+/* members.c */
+void members_start(struct world *w);
+void members_tick(struct world *w, int node);
 
 /* guard.c: mha-dbd */
 void guard_start(struct world *w, int node, int group);
