@@ -1,4 +1,4 @@
-/* Dispatch: health routes answer everywhere, everything else on the controller's node; others point there. */
+/* Dispatch: health routes answer everywhere, everything else on the controller's node; others ask it. */
 #include "core/api/api.h"
 
 #include "core/api/trust.h"
@@ -16,7 +16,7 @@ void api_json(struct http_request *r, int status, json_t *body)
 	json_object_set_new(body, "version", json_integer(1));
 	text = json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER);
 	json_decref(body);
-	http_reply(r, status, "application/json", NULL, text);
+	http_reply(r, status, "application/json", text);
 	free(text);
 }
 
@@ -69,32 +69,18 @@ static int find_controller(const struct control *c)
 	return best;
 }
 
-static void point_to_controller(struct control *c, struct http_request *r)
+static void ask_controller(struct control *c, struct http_request *r)
 {
 	int node = find_controller(c);
-	char location[600];
 
-	if (!c->member.is_member) {
+	if (!c->member.is_member)
 		api_error(r, ERR_REFUSED, "this node is not a member of a cluster yet",
-		          "run `mha-shell cluster init` on the first node");
-		return;
-	}
-	if (node == NODE_NONE) {
+		          "run `mha-shell cluster init` on the first node, or `mhad join TOKEN` here");
+	else if (node == NODE_NONE)
 		api_error(r, ERR_NOQUORUM,
 		          "no controller is known: the cluster has no usable majority, or is just electing one", NULL);
-		return;
-	}
-	snprintf(location, sizeof location, "http://%s:%u%s", c->config->nodes[node].address, c->config->nodes[node].peer_port,
-	         http_path(r));
-	if (http_query(r, "after") != NULL || http_query(r, "limit") != NULL) {
-		size_t len = strlen(location);
-
-		snprintf(location + len, sizeof location - len, "?after=%s&limit=%s&wait=%s",
-		         http_query(r, "after") != NULL ? http_query(r, "after") : "",
-		         http_query(r, "limit") != NULL ? http_query(r, "limit") : "",
-		         http_query(r, "wait") != NULL ? http_query(r, "wait") : "");
-	}
-	http_reply(r, 307, "application/json", location, "{\"version\":1}");
+	else
+		forward_request(c, r, node);
 }
 
 static bool serves_as(struct control *c, const char *group, enum inst_role role)
@@ -293,7 +279,7 @@ void api_request(void *arg, struct http_request *r)
 		return;
 	}
 	if (strncmp(http_path(r), "/v1/", 4) == 0 && c->leadership != LEADERSHIP_ACTIVE) {
-		point_to_controller(c, r);
+		ask_controller(c, r);
 		return;
 	}
 	if (is_post ? trust_post_route(c, r) || post_route(c, r) : trust_get_route(c, r) || get_route(c, r))

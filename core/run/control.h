@@ -124,6 +124,7 @@ struct control {
 
 	struct waiting_request waiting[MAX_WAITING_REQUESTS];
 	uint64_t last_request;
+	struct forwards *forwards;
 
 	uv_timer_t timer; /* agent, controller, housekeeping */
 	uv_signal_t sigterm, sigint;
@@ -226,6 +227,15 @@ void backups_free(struct backups *b);
 void backups_tick(struct backups *b);
 /* Make one now. r (NULL: nobody asked) is answered when it has ended. */
 void backups_begin(struct backups *b, const char *to, struct http_request *r);
+
+/* forward.c: requests that only the controller can answer */
+struct forwards *forwards_new(void);
+void forwards_free(struct forwards *f);
+void forward_request(struct control *c, struct http_request *r, int node); /* r is taken: to that node */
+/* False when the frame is none of forwarding. */
+bool forward_frame(struct control *c, const char *peer, const char *json, size_t len);
+void forward_link_down(struct control *c, const char *peer);
+void forward_tick(struct control *c, int64_t now_ms);
 
 /* core/api */
 void api_request(void *arg, struct http_request *r);

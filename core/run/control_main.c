@@ -196,7 +196,8 @@ bool control_load_member(struct control *c, struct err *e)
 
 static void frame_came(void *arg, const char *peer, const char *json, size_t len)
 {
-	effects_frame(arg, peer, json, len);
+	if (!forward_frame(arg, peer, json, len))
+		effects_frame(arg, peer, json, len);
 }
 
 /* --- helpers on this host --- */
@@ -385,6 +386,7 @@ static void work_time(struct control *c)
 	upgrade_tick(c);
 	disk_tick(c);
 	backups_tick(c->backups);
+	forward_tick(c, ae.now_ms);
 	if (c->is_stopping && (c->agent == NULL || agent_is_stopped(c->agent) || ae.now_ms - c->stop_ms > STOP_LIMIT_MS))
 		uv_stop(c->loop);
 }
@@ -454,6 +456,7 @@ static int start(struct control *c, struct err *e)
 	trust_files_repair(c->config);
 	c->backups = backups_new(c);
 	nodes_start(c);
+	c->forwards = forwards_new();
 	rc = link_start(c->loop, c->config, &lh, &c->hub, e);
 	if (rc != ERR_OK)
 		return rc;
@@ -477,6 +480,7 @@ static void finish(struct control *c)
 	membership_free(c->membership);
 	trust_free(c->trust);
 	backups_free(c->backups);
+	forwards_free(c->forwards);
 	for (i = 0; i < c->config->nodes_count; i++)
 		free(c->last[i].json);
 	free(c->revoked);
@@ -498,7 +502,7 @@ int control_main(struct config *config)
 	c->start_ms = clock_now_ms();
 	if (start(c, &e) != ERR_OK) {
 		log_error("node", "%s", e.text);
-		return 1;
+		return e.code == ERR_INVAL ? EXIT_CONFIG : 1; /* waiting does not make the files fit */
 	}
 	uv_run(c->loop, UV_RUN_DEFAULT);
 	if (c->hub != NULL)

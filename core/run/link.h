@@ -39,6 +39,7 @@ void link_set_hello(struct link_hub *l, const char *json);
 /* Queue a text for a peer; false when it is not linked or its queue is over 256 KiB (then the link is dropped: heartbeats, not
  * history). */
 bool link_send(struct link_hub *l, const char *peer, const char *json, size_t len);
+size_t link_queued(const struct link_hub *l, const char *peer); /* bytes not yet written; 0 when it is not linked */
 bool link_is_up(const struct link_hub *l, const char *peer);
 
 /* The configuration's nodes have new entries, changed addresses or is_removed flags: new ones are dialled or awaited, links
@@ -60,8 +61,8 @@ const char *http_path(const struct http_request *r);   /* without the query */
 /* Value of a query parameter, decoded; NULL when absent. Borrowed until the reply. */
 const char *http_query(const struct http_request *r, const char *name);
 const char *http_body(const struct http_request *r); /* "" when none; at most 64 KiB, more is answered 413 by the hub */
-/* Answer and free. location may be NULL; a client that has gone is fine. body is copied. */
-void http_reply(struct http_request *r, int status, const char *content_type, const char *location, const char *body);
+/* Answer and free. A client that has gone is fine. body is copied. */
+void http_reply(struct http_request *r, int status, const char *content_type, const char *body);
 
 /* All of a request, to be carried out on another node. Texts are borrowed. */
 #define HTTP_ARGS_MAX 16

@@ -23,7 +23,7 @@ struct http_request {
 	bool is_answered;
 	bool must_close;
 	int status;
-	char *content_type, *location, *reply;
+	char *content_type, *reply;
 	enum http_who who;
 	char name[33], from[64], why[256];
 	http_answer_cb answer; /* of a request that came another way: there is no wsi */
@@ -51,7 +51,6 @@ static void free_request(struct http_request *r)
 		free(r->args[i]);
 	buf_done(&r->body);
 	free(r->content_type);
-	free(r->location);
 	free(r->reply);
 	free(r);
 }
@@ -79,7 +78,7 @@ static void set_reply(struct http_request *r, int status, const char *content_ty
 	lws_callback_on_writable(r->wsi);
 }
 
-void http_reply(struct http_request *r, int status, const char *content_type, const char *location, const char *body)
+void http_reply(struct http_request *r, int status, const char *content_type, const char *body)
 {
 	r->is_with_owner = false;
 	if (r->wsi == NULL) {
@@ -88,8 +87,6 @@ void http_reply(struct http_request *r, int status, const char *content_type, co
 		free_request(r);
 		return;
 	}
-	if (location != NULL)
-		r->location = mem_strdup(location);
 	set_reply(r, status, content_type, body);
 }
 
@@ -197,20 +194,16 @@ static int start_request(struct link_hub *l, struct lws *wsi, struct http_sessio
 static int write_reply(struct lws *wsi, struct http_session *s)
 {
 	struct http_request *r = s->request;
-	size_t len, location_len;
+	size_t len;
 	unsigned char *head, *p, *end;
 	bool must_close = r->must_close;
 	int rc = -1;
 
 	len = strlen(r->reply);
-	location_len = r->location != NULL ? strlen(r->location) : 0;
-	head = mem_alloc(LWS_PRE + 1024 + location_len);
+	head = mem_alloc(LWS_PRE + 1024);
 	p = head + LWS_PRE;
-	end = p + 1024 + location_len;
+	end = p + 1024;
 	if (lws_add_http_common_headers(wsi, (unsigned)r->status, r->content_type, len, &p, end) != 0)
-		goto done;
-	if (r->location != NULL && lws_add_http_header_by_token(wsi, WSI_TOKEN_HTTP_LOCATION, (unsigned char *)r->location,
-	                                                        (int)location_len, &p, end) != 0)
 		goto done;
 	if (lws_finalize_write_http_header(wsi, head + LWS_PRE, &p, end) != 0)
 		goto done;

@@ -394,3 +394,10 @@ bool link_is_up(const struct link_hub *l, const char *peer)
 
 	return p != NULL && p->up != NULL;
 }
+
+size_t link_queued(const struct link_hub *l, const char *peer)
+{
+	const struct peer *p = find_peer((struct link_hub *)(uintptr_t)l, peer);
+
+	return p != NULL && p->up != NULL ? p->up->queued_bytes : 0;
+}

@@ -76,8 +76,8 @@ void peers_up(void *arg, const char *peer)
 
 void peers_down(void *arg, const char *peer, const char *reason)
 {
-	(void)arg;
 	log_info("peer", "link with %s is down: %s", peer, reason);
+	forward_link_down(arg, peer);
 }
 
 void peers_refused(void *arg, const char *peer, const char *reason)

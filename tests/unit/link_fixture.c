@@ -130,7 +130,7 @@ static void on_http(void *arg, struct http_request *r)
 		buf_printf(&b, "%s|%s|%s|%s", who_name(who), name, http_from(r), http_why(r));
 	} else
 		buf_printf(&b, "%s|%s|%s|%s", http_method(r), http_path(r), q != NULL ? q : "-", http_body(r));
-	http_reply(r, 200, "text/plain", NULL, b.data);
+	http_reply(r, 200, "text/plain", b.data);
 	buf_done(&b);
 }
 
