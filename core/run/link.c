@@ -24,22 +24,23 @@ static const struct lws_protocols protocols[] = {
         {.name = NULL},
 };
 
+/* It complains of every connection that fails; what matters of that is said by refusal_note, once. */
 static void emit_log(int level, const char *line)
 {
 	size_t len = strcspn(line, "\n");
 
-	log_line((level & LLL_ERR) != 0 ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "libwebsockets", "%.*s", (int)len, line);
+	(void)level;
+	log_debug("libwebsockets", "%.*s", (int)len, line);
 }
 
-static int create_context(struct link_hub *l, struct err *e)
+static struct lws_context_creation_info describe_context(struct link_hub *l, void **loops)
 {
-	void *loops[1] = {l->loop};
 	struct lws_context_creation_info i = {
 	        .port = CONTEXT_PORT_NO_LISTEN_SERVER,
 	        .protocols = protocols,
 	        .gid = (gid_t)-1,
 	        .uid = (uid_t)-1,
-	        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
+	        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
 	        .foreign_loops = loops,
 	        .user = l,
 	        .pcontext = &l->context,
@@ -50,21 +51,43 @@ static int create_context(struct link_hub *l, struct err *e)
 	        .keepalive_timeout = 30,
 	        .server_string = "mhad",
 	        .vhost_name = "node",
+	        .alpn = "http/1.1",
 	};
+
+	return i;
+}
+
+int link_make_vhost(struct link_hub *l, struct lws_vhost **ret, struct err *e)
+{
+	void *loops[1] = {l->loop};
+	struct lws_context_creation_info i = describe_context(l, loops);
+
+	if (ret == &l->secure) {
+		i.vhost_name = "secure";
+		i.options |= LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
+		i.provided_client_ssl_ctx = l->client_ctx;
+	}
+	*ret = lws_create_vhost(l->context, &i);
+	return *ret != NULL ? ERR_OK : err_set(e, ERR_IO, "libwebsockets: no virtual host \"%s\"", i.vhost_name);
+}
+
+static int create_context(struct link_hub *l, struct err *e)
+{
+	void *loops[1] = {l->loop};
+	struct lws_context_creation_info i = describe_context(l, loops);
 
 	lws_set_log_level(LLL_ERR | LLL_WARN, emit_log);
 	l->context = lws_create_context(&i);
 	if (l->context == NULL)
 		return err_set(e, ERR_IO,
 		               "libwebsockets does not start: is its libuv plugin (libwebsockets-evlib-uv) installed?");
-	l->vhost = lws_create_vhost(l->context, &i);
-	if (l->vhost == NULL)
-		return err_set(e, ERR_IO, "libwebsockets: no virtual host");
-	return ERR_OK;
+	return link_make_vhost(l, &l->vhost, e);
 }
 
 static void free_hub(struct link_hub *l)
 {
+	SSL_CTX_free(l->client_ctx);
+	tls_free(l->tls);
 	free(l->hello);
 	free(l);
 }
@@ -120,6 +143,7 @@ static void on_tick(uv_timer_t *timer)
 	if (l->is_stopping)
 		go_on_stopping(l);
 	else {
+		link_tls_tick(l, now);
 		link_peers_tick(l, now, was_stalled);
 		refusals_tick(l, now);
 	}
@@ -134,6 +158,7 @@ int link_start(uv_loop_t *loop, const struct config *c, const struct link_handle
 	l->config = c;
 	l->h = *h;
 	l->listeners[0].fd = l->listeners[1].fd = l->listeners[2].fd = -1;
+	l->is_tls_off = tls_is_off(c);
 	l->hello = mem_strdup("{}");
 	l->ticked_ms = clock_now_ms();
 	uv_timer_init(loop, &l->tick);
@@ -143,8 +168,8 @@ int link_start(uv_loop_t *loop, const struct config *c, const struct link_handle
 	if (rc == ERR_OK)
 		rc = link_listen_local(l, e);
 	if (rc == ERR_OK)
-		rc = link_listen(l, e);
-	if (rc != ERR_OK) {
+		rc = link_open(l, e);
+	if (rc != ERR_OK && (rc != ERR_NOTFOUND || l->is_tls_off)) {
 		link_stop(l);
 		return rc;
 	}

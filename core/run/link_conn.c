@@ -65,6 +65,9 @@ void conn_kill(struct conn *c)
 
 void conn_free(struct conn *c)
 {
+	/* One that we have ended ourselves has had its reason. */
+	if (c->is_secure && !c->is_shaken && !c->is_asked && !c->is_dropped && c->wsi != NULL)
+		link_tls_failed(c);
 	conn_drop(c, "the peer closed the connection");
 	if (c->prev != NULL)
 		c->prev->next = c->next;

@@ -85,6 +85,7 @@ void guest_accept(struct link_hub *l, int fd, bool is_local)
 	lws_sock_file_fd_type descriptor = {.sockfd = fd};
 	struct conn *c;
 	struct lws *wsi;
+	bool is_secure = !is_local && !l->is_tls_off;
 	char from[64];
 
 	describe_end(fd, is_local, from, sizeof from);
@@ -96,10 +97,16 @@ void guest_accept(struct link_hub *l, int fd, bool is_local)
 	if (!is_local)
 		link_set_socket_options(fd);
 	/* It closes the descriptor when it fails. */
-	wsi = lws_adopt_descriptor_vhost(l->vhost, LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP, descriptor, NULL, NULL);
-	if (wsi == NULL)
+	l->alert[0] = '\0';
+	wsi = lws_adopt_descriptor_vhost(is_secure ? l->secure : l->vhost,
+	                                 LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | (is_secure ? LWS_ADOPT_ALLOW_SSL : 0), descriptor,
+	                                 NULL, NULL);
+	if (wsi == NULL) {
+		refusal_note(l, from, l->alert[0] != '\0' ? l->alert : "what it sent first is no TLS");
 		return;
+	}
 	c = conn_new(l, wsi);
+	c->is_secure = is_secure;
 	c->is_local = is_local;
 	str_copy(c->from, sizeof c->from, from);
 	c->deadline_ms = clock_now_ms() + LINK_GREETING_MS;
@@ -131,6 +138,19 @@ static void identify_local(struct conn *c)
 	refusal_note(c->hub, c->from, c->why);
 }
 
+static void identify_certificate(struct conn *c)
+{
+	SSL *ssl = lws_get_ssl(c->wsi);
+	struct err e = ERR_INIT;
+
+	if (ssl == NULL || SSL_get0_peer_certificate(ssl) == NULL)
+		return; /* someone who wants to join, or a load balancer */
+	if (link_tls_peer(c, NULL, &e) == ERR_OK)
+		return;
+	str_copy(c->why, sizeof c->why, e.text);
+	refusal_note(c->hub, c->from, c->why);
+}
+
 void guest_identify(struct conn *c)
 {
 	if (c->is_asked)
@@ -139,6 +159,10 @@ void guest_identify(struct conn *c)
 	c->who = HTTP_NOBODY;
 	if (c->is_local) {
 		identify_local(c);
+		return;
+	}
+	if (c->is_secure) {
+		identify_certificate(c);
 		return;
 	}
 	c->who = HTTP_ADMIN;

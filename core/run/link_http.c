@@ -245,6 +245,8 @@ int link_http_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
 	case LWS_CALLBACK_WSI_DESTROY: /* comes here for every wsi of the context, links included */
 		link_wsi_gone(wsi);
 		return 0;
+	case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
+		return link_tls_server_context(l, user);
 	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
 		return strcmp(in, "websocket") == 0 ? 0 : -1;
 	case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION: /* a WebSocket without our subprotocol */

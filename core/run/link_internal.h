@@ -4,6 +4,7 @@
 #define RUN_LINK_INTERNAL_H
 
 #include "core/base/str.h"
+#include "core/base/tls.h"
 #include "core/run/link.h"
 
 #include <libwebsockets.h>
@@ -41,6 +42,8 @@ struct conn {
 	struct peer *peer; /* NULL until an accepted connection has said its name, and after conn_drop */
 	char from[64];     /* the other end's address, or "the unix socket" */
 	bool is_local;     /* came by the unix socket */
+	bool is_secure;    /* encrypted */
+	bool is_shaken;    /* the TLS handshake is done */
 	bool is_asked;     /* who it is has been looked at */
 	bool is_known;     /* not a guest: who it is has been shown, or nobody asks in this cluster */
 	enum http_who who;
@@ -48,6 +51,7 @@ struct conn {
 	char serial[48]; /* of its certificate; "" none */
 	char why[256];   /* it may not do what an administrator may */
 	bool is_dialled;
+	bool is_met;         /* dialled: TCP is connected, TLS has begun */
 	bool is_open;        /* upgraded: frames may be written */
 	bool is_accepted;    /* we have accepted their hello */
 	bool is_welcomed;    /* they have accepted ours */
@@ -102,6 +106,14 @@ struct link_hub {
 	struct link_handlers h;
 	struct lws_context *context; /* libwebsockets clears it when it has gone */
 	struct lws_vhost *vhost;     /* unencrypted: the unix socket, and everything with tls: {mode: insecure-plaintext} */
+	struct lws_vhost *secure;    /* encrypted; NULL until there are credentials */
+	struct tls *tls;
+	SSL_CTX *client_ctx;
+	bool is_tls_off, is_open; /* is_open: listening at the port and dialling */
+	unsigned tls_number;      /* of tls_refresh, when connections were last checked */
+	int64_t looked_ms;        /* for credentials */
+	char problem[512];        /* last one logged that keeps the port closed */
+	char alert[256];          /* why the TLS handshake that has just failed did so; "" not known */
 	struct listener listeners[3];
 	struct refusals refusals;
 	uv_timer_t tick;
@@ -115,6 +127,18 @@ struct link_hub {
 	unsigned stop_ticks;
 	unsigned open_handles; /* of libuv, ours */
 };
+
+/* link.c */
+int link_make_vhost(struct link_hub *l, struct lws_vhost **ret, struct err *e) MUST_USE; /* &l->vhost or &l->secure */
+
+/* link_tls.c */
+/* Listen and dial. ERR_NOTFOUND: there is no certificate yet, the tick looks again. */
+int link_open(struct link_hub *l, struct err *e) MUST_USE;
+void link_tls_tick(struct link_hub *l, int64_t now);
+int link_tls_server_context(struct link_hub *l, SSL_CTX *ctx); /* nonzero: it cannot be used */
+/* Sets who, name and serial of c by its certificate. ERR_REFUSED says what is wrong with it. */
+int link_tls_peer(struct conn *c, const char *expected, struct err *e) MUST_USE;
+void link_tls_failed(struct conn *c); /* it ends and its handshake was not done: note why */
 
 /* link_listen.c */
 int link_listen(struct link_hub *l, struct err *e) MUST_USE;

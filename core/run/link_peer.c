@@ -58,6 +58,14 @@ static void dial(struct link_hub *l, struct peer *p, int64_t now)
 	        .opaque_user_data = c,
 	};
 
+	if (l->secure != NULL) {
+		/* The name is checked by link_tls_peer, against the node's, not the host's. */
+		i.vhost = l->secure;
+		i.ssl_connection = LCCSCF_USE_SSL | LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK;
+		i.alpn = "http/1.1";
+		c->is_secure = true;
+	}
+
 	snprintf(host, sizeof host, "%s:%u", p->address, p->port);
 	c->is_dialled = true;
 	conn_know(c);
@@ -128,6 +136,8 @@ static void receive_hello(struct conn *c, const char *name, const char *hello)
 	else if (p == NULL)
 		snprintf(reason, sizeof reason, "node \"%s\" is not among the nodes in the configuration of \"%s\"", name,
 		         l->config->node);
+	else if (c->is_secure && strcmp(c->name, name) != 0)
+		snprintf(reason, sizeof reason, "its certificate is for \"%s\", but it says that it is \"%s\"", c->name, name);
 	else if (c->is_dialled && c->peer != p)
 		snprintf(reason, sizeof reason, "at %s there should be \"%s\", not \"%s\": correct the addresses under nodes",
 		         c->peer->address, c->peer->name, name);
@@ -246,7 +256,28 @@ static int check_upgrade(struct conn *c)
 	}
 	if (lws_hdr_copy(c->wsi, uri, sizeof uri, WSI_TOKEN_GET_URI) <= 0 || strcmp(uri, LINK_PATH) != 0)
 		return -1;
+	if (c->is_secure && c->who != HTTP_NODE) {
+		refusal_note(c->hub, c->from, "a peer link takes a node's certificate");
+		return -1;
+	}
 	return 0;
+}
+
+/* Before anything is said to it: is it the node that should be there? */
+static int check_dialled(struct conn *c, struct lws *wsi)
+{
+	struct err e = ERR_INIT;
+	int64_t now = clock_now_ms();
+
+	c->wsi = wsi;
+	c->deadline_ms = now + LINK_HANDSHAKE_MS;
+	c->is_shaken = true;
+	if (!c->is_secure || c->peer == NULL || link_tls_peer(c, c->peer->name, &e) == ERR_OK)
+		return 0;
+	refusal_note(c->hub, c->from, e.text);
+	c->peer->next_dial_ms = now + LINK_REDIAL_REFUSED_MS;
+	conn_drop(c, e.text);
+	return -1;
 }
 
 int link_peer_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
@@ -263,12 +294,8 @@ int link_peer_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
 			return -1;
 		start_handshake(c);
 		return 0;
-	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER: /* TCP is connected */
-		if (c == NULL || c->is_dropped)
-			return -1;
-		c->wsi = wsi;
-		c->deadline_ms = clock_now_ms() + LINK_HANDSHAKE_MS;
-		return 0;
+	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER: /* connected, and TLS is agreed */
+		return c == NULL || c->is_dropped ? -1 : check_dialled(c, wsi);
 	case LWS_CALLBACK_CLIENT_ESTABLISHED:
 		if (c == NULL || c->is_dropped)
 			return -1;
@@ -332,6 +359,11 @@ static void give_up(struct conn *c)
 
 static void check_conn(struct conn *c, int64_t now)
 {
+	/* A dial that has found its host gets the time of a handshake. */
+	if (c->is_secure && c->is_dialled && !c->is_met && c->wsi != NULL && lws_get_ssl(c->wsi) != NULL) {
+		c->is_met = true;
+		c->deadline_ms = now + LINK_HANDSHAKE_MS;
+	}
 	if (c->deadline_ms != 0 && now >= c->deadline_ms)
 		give_up(c);
 	else if (c->peer != NULL && c->peer->up == c && now - c->received_ms >= LINK_SILENCE_MS)
@@ -356,7 +388,8 @@ void link_peers_tick(struct link_hub *l, int64_t now, bool was_stalled)
 	for (i = 0; i < CONFIG_NODES_MAX; i++) {
 		struct peer *p = &l->peers[i];
 
-		if (p->is_there && p->is_ours_to_dial && p->up == NULL && p->dialling == NULL && now >= p->next_dial_ms)
+		if (l->is_open && p->is_there && p->is_ours_to_dial && p->up == NULL && p->dialling == NULL &&
+		    now >= p->next_dial_ms)
 			dial(l, p, now);
 	}
 }

@@ -1,5 +1,6 @@
 mha_unit_test(test_link SOURCES unit/test_link.c unit/link_fixture.c LIBS run_io)
 mha_unit_test(test_link_http SOURCES unit/test_link_http.c unit/link_fixture.c LIBS run_io)
+mha_unit_test(test_link_tls SOURCES unit/test_link_tls.c unit/link_fixture.c unit/tls_fixture.c LIBS run_io)
 mha_unit_test(test_link_partition SOURCES unit/test_link_partition.c unit/link_fixture.c LIBS run_io)
 mha_unit_test(test_store_session SOURCES unit/test_store_session.c LIBS run_io)
 mha_unit_test(test_child_sock SOURCES unit/test_child_sock.c LIBS run_io)
