@@ -84,8 +84,10 @@ void admin_run_roster(struct call *call)
 {
 	struct err e = ERR_INIT;
 
-	if (roster_apply(call->admin->config, &e) != ERR_OK)
+	if (roster_apply(call->admin->config, &e) != ERR_OK) {
 		call_fail_err(call, &e);
-	else
-		call_done(call);
+		return;
+	}
+	node_nodes_changed(call->admin->node);
+	call_done(call);
 }

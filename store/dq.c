@@ -44,6 +44,8 @@ struct dq {
 	struct queue doomed;  /* failed; the kick timer tells them */
 	struct dq_table table;
 	unsigned timeout_ms;
+	int (*connect)(void *arg, const char *address); /* NULL: dq_conn's own */
+	void *connect_arg;
 	uv_timer_t deadline; /* of the request in flight */
 	uv_timer_t kick;
 	unsigned handles_open;
@@ -309,7 +311,8 @@ static void advance(struct dq *d)
 		d->is_tx_lost = false;
 		doom(d, pop(&d->waiting), DQ_DISCONNECTED, "the transaction was lost with the connection to the store node");
 	} else if (d->conn == NULL) {
-		d->conn = dq_conn_new(d->loop, d->address, &events, d);
+		d->conn = d->connect != NULL ? dq_conn_adopt(d->loop, d->connect(d->connect_arg, d->address), &events, d)
+		                             : dq_conn_new(d->loop, d->address, &events, d);
 	} else if (d->is_ready) {
 		send_first(d);
 	}
@@ -456,6 +459,12 @@ struct dq *dq_new(uv_loop_t *loop, const char *address, const char *database)
 	d->kick.data = d;
 	d->handles_open = 2;
 	return d;
+}
+
+void dq_set_connect(struct dq *d, int (*connect)(void *arg, const char *address), void *arg)
+{
+	d->connect = connect;
+	d->connect_arg = arg;
 }
 
 void dq_set_timeout(struct dq *d, unsigned timeout_ms)

@@ -71,6 +71,9 @@ void dq_close(struct dq *d, void (*done_cb)(void *arg), void *arg);
  * DQ_DISCONNECTED. */
 void dq_reset(struct dq *d);
 
+/* Other connections than plain ones: connect returns a connected unix socket (taken), or -errno. */
+void dq_set_connect(struct dq *d, int (*connect)(void *arg, const char *address), void *arg);
+
 /* A request without an answer after this long breaks the connection (default 120 s). */
 void dq_set_timeout(struct dq *d, unsigned timeout_ms);
 

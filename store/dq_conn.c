@@ -173,9 +173,8 @@ static void connect_cb(uv_connect_t *req, int status)
 	start_talking(c);
 }
 
-static int connect_pipe(struct dq_conn *c, const char *address)
+static int open_pipe(struct dq_conn *c, int fd)
 {
-	int fd = net_connect_abstract(address);
 	int rc;
 
 	if (fd < 0)
@@ -200,23 +199,42 @@ static int connect_tcp(struct dq_conn *c, const char *address)
 	return uv_tcp_connect(&c->connect, &c->u.tcp, (struct sockaddr *)&ss, connect_cb);
 }
 
-struct dq_conn *dq_conn_new(uv_loop_t *loop, const char *address, const struct dq_conn_events *events, void *arg)
+static struct dq_conn *conn_new(uv_loop_t *loop, const struct dq_conn_events *events, void *arg)
 {
 	struct dq_conn *c = mem_alloc(sizeof *c);
-	bool is_pipe = address[0] == '@';
-	int rc;
 
 	c->events = events;
 	c->arg = arg;
 	uv_timer_init(loop, &c->timer);
-	if (is_pipe)
-		uv_pipe_init(loop, &c->u.pipe, 0);
-	else
-		uv_tcp_init(loop, &c->u.tcp);
 	c->handles_open = 2;
 	c->timer.data = c;
+	return c;
+}
+
+struct dq_conn *dq_conn_adopt(uv_loop_t *loop, int fd, const struct dq_conn_events *events, void *arg)
+{
+	struct dq_conn *c = conn_new(loop, events, arg);
+	int rc;
+
+	uv_pipe_init(loop, &c->u.pipe, 0);
 	c->u.handle.data = c;
-	rc = is_pipe ? connect_pipe(c, address) : connect_tcp(c, address);
+	rc = open_pipe(c, fd);
+	if (rc != 0)
+		fail_soon(c, rc);
+	return c;
+}
+
+struct dq_conn *dq_conn_new(uv_loop_t *loop, const char *address, const struct dq_conn_events *events, void *arg)
+{
+	struct dq_conn *c;
+	int rc;
+
+	if (address[0] == '@')
+		return dq_conn_adopt(loop, net_connect_abstract(address), events, arg);
+	c = conn_new(loop, events, arg);
+	uv_tcp_init(loop, &c->u.tcp);
+	c->u.handle.data = c;
+	rc = connect_tcp(c, address);
 	if (rc != 0)
 		fail_soon(c, rc);
 	return c;

@@ -19,6 +19,9 @@ struct dq_conn_events {
 /* Returned: dq_conn_close. events and address are borrowed until then. */
 struct dq_conn *dq_conn_new(uv_loop_t *loop, const char *address, const struct dq_conn_events *events, void *arg);
 
+/* The same with a unix socket that is connected already; it is taken. fd < 0: -errno, to be told as broken. */
+struct dq_conn *dq_conn_adopt(uv_loop_t *loop, int fd, const struct dq_conn_events *events, void *arg);
+
 /* message is taken: it is empty afterwards. Only between on_ready and on_broken. */
 void dq_conn_send(struct dq_conn *c, struct buf *message);
 

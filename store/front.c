@@ -1,221 +1,224 @@
 #include "store/front.h"
+
+#include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
-#include "store/net.h"
+#include "store/front_link.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <uv.h>
 
-#define BACKLOG                128
-#define LINKS_MAX              512
-#define BUFFER_BYTES           ((size_t)64 << 10)
-#define FIRST_BYTE_DEADLINE_MS 10000 /* who connects and says nothing is sent away */
+#define BACKLOG 512
+#define ACCEPTS 64 /* at once, before open links have their turn */
+#define TICK_MS 500
 
-struct link;
+/* --- who is who --- */
 
-/* One end of a link. Its buffer holds what was read here and is not yet written to the other end: while that is so, no more is
- * read. */
-struct end {
-	union {
-		uv_handle_t handle;
-		uv_stream_t stream;
-		uv_tcp_t tcp;
-		uv_pipe_t pipe;
-	} u;
-	struct link *link;
-	struct end *other;
-	uv_write_t write; /* of this end's buffer to the other end */
-	char buffer[BUFFER_BYTES];
-};
-
-struct link {
-	struct front *front;
-	struct link *next, *prev;
-	struct end outside, inside; /* TCP, dqlite */
-	uv_timer_t deadline;
-	unsigned handles_open;
-	bool is_closing;
-};
-
-struct front {
-	uv_loop_t loop;
-	uv_tcp_t listener;
-	uv_async_t stop;
-	uv_thread_t thread;
-	bool is_running;
-	char *target;
-	unsigned user_timeout_ms;
-	struct link *links;
-	unsigned link_count;
-};
-
-static void start_reading(struct end *end);
-
-/* --- one link --- */
-
-static void link_close_cb(uv_handle_t *h)
+void front_set_nodes(struct front *f, const struct config *c)
 {
-	struct link *l = h->data;
+	pthread_mutex_lock(&f->lock);
+	f->node_count = 0;
+	for (unsigned i = 0; i < c->nodes_count && i < CONFIG_NODES_MAX; i++) {
+		struct front_node *n = &f->nodes[f->node_count++];
 
-	if (--l->handles_open == 0)
-		free(l);
+		str_copy(n->name, sizeof n->name, c->nodes[i].name);
+		net_format(c->nodes[i].address, c->nodes[i].raft_port, n->address);
+		n->is_removed = c->nodes[i].is_removed;
+	}
+	f->nodes_number++;
+	pthread_mutex_unlock(&f->lock);
 }
 
-static void close_link(struct link *l)
+bool front_find_node(struct front *f, const char *address, char *ret_name)
 {
-	if (l->is_closing)
+	bool is_removed = false;
+
+	ret_name[0] = '\0';
+	pthread_mutex_lock(&f->lock);
+	for (unsigned i = 0; i < f->node_count; i++) {
+		const struct front_node *n = &f->nodes[i];
+
+		if (strcmp(n->address, address) != 0)
+			continue;
+		/* A removed node's address may have been given to a new one. */
+		if (n->is_removed)
+			is_removed = true;
+		else
+			str_copy(ret_name, FRONT_NAME_CAP, n->name);
+	}
+	pthread_mutex_unlock(&f->lock);
+	return ret_name[0] != '\0' || !is_removed;
+}
+
+bool front_is_removed(struct front *f, const char *name)
+{
+	bool is_removed = false;
+
+	pthread_mutex_lock(&f->lock);
+	for (unsigned i = 0; i < f->node_count; i++)
+		is_removed |= f->nodes[i].is_removed && strcmp(f->nodes[i].name, name) == 0;
+	pthread_mutex_unlock(&f->lock);
+	return is_removed;
+}
+
+/* --- what other threads ask for --- */
+
+bool front_ask(struct front *f, const struct dial *d)
+{
+	struct dial *copy = mem_alloc(sizeof *copy);
+	bool is_asked;
+
+	*copy = *d;
+	pthread_mutex_lock(&f->lock);
+	is_asked = !f->is_stopping;
+	if (is_asked) {
+		STAILQ_INSERT_TAIL(&f->dials, copy, entry);
+		uv_async_send(&f->wake);
+	}
+	pthread_mutex_unlock(&f->lock);
+	if (!is_asked)
+		free(copy);
+	return is_asked;
+}
+
+static struct dial *take_dial(struct front *f)
+{
+	struct dial *d;
+
+	pthread_mutex_lock(&f->lock);
+	d = STAILQ_FIRST(&f->dials);
+	if (d != NULL)
+		STAILQ_REMOVE_HEAD(&f->dials, entry);
+	pthread_mutex_unlock(&f->lock);
+	return d;
+}
+
+static void drop_dial(struct dial *d)
+{
+	close(d->inside_fd);
+	if (d->outside_fd >= 0)
+		close(d->outside_fd);
+}
+
+static void stop(struct front *f)
+{
+	while (!TAILQ_EMPTY(&f->strangers))
+		link_close(TAILQ_FIRST(&f->strangers));
+	while (!TAILQ_EMPTY(&f->open))
+		link_close(TAILQ_FIRST(&f->open));
+	if (uv_is_closing((uv_handle_t *)&f->wake))
 		return;
-	l->is_closing = true;
-	if (l->prev != NULL)
-		l->prev->next = l->next;
-	else
-		l->front->links = l->next;
-	if (l->next != NULL)
-		l->next->prev = l->prev;
-	l->front->link_count--;
-	l->outside.u.handle.data = l->inside.u.handle.data = l;
-	uv_close(&l->outside.u.handle, link_close_cb);
-	uv_close(&l->inside.u.handle, link_close_cb);
-	uv_close((uv_handle_t *)&l->deadline, link_close_cb);
+	if (f->listen_fd >= 0)
+		uv_close((uv_handle_t *)&f->listener, NULL);
+	uv_close((uv_handle_t *)&f->wake, NULL);
+	uv_close((uv_handle_t *)&f->tick, NULL);
 }
 
-static void deadline_cb(uv_timer_t *timer)
+static void wake_cb(uv_async_t *wake)
 {
-	close_link(timer->data);
+	struct front *f = wake->data;
+	struct dial *d;
+	bool is_stopping;
+
+	pthread_mutex_lock(&f->lock);
+	is_stopping = f->is_stopping;
+	pthread_mutex_unlock(&f->lock);
+	while ((d = take_dial(f)) != NULL) {
+		if (is_stopping)
+			drop_dial(d);
+		else
+			link_dialled(f, d);
+		free(d);
+	}
+	if (is_stopping)
+		stop(f);
 }
 
-static void write_cb(uv_write_t *req, int status)
+/* --- accepting --- */
+
+static void accept_cb(uv_poll_t *poll, int status, int events)
 {
-	struct end *from = req->data;
+	struct front *f = poll->data;
+	struct sockaddr_storage peer = {0};
+	socklen_t len;
+	int fd;
 
-	if (from->link->is_closing)
-		return;
-	if (status != 0)
-		close_link(from->link);
-	else
-		start_reading(from);
-}
-
-/* Most writes fit the socket at once; else reading here pauses until the rest is out. */
-static void pass_on(struct end *from, size_t len)
-{
-	uv_buf_t b = uv_buf_init(from->buffer, (unsigned)len);
-	int n = uv_try_write(&from->other->u.stream, &b, 1);
-
-	if (n == (int)len)
-		return;
-	if (n < 0 && n != UV_EAGAIN) {
-		close_link(from->link);
+	(void)events;
+	for (int i = 0; status == 0 && i < ACCEPTS; i++) {
+		len = sizeof peer;
+		fd = accept4(f->listen_fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0) {
+			link_accepted(f, fd, &peer);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+			refusal_note(&f->refusals, "accepting connections", strerror(errno), clock_now_ms());
+			uv_poll_stop(poll); /* it would be called again and again; the tick goes on */
+			f->is_paused = true;
+		}
 		return;
 	}
-	if (n > 0)
-		b = uv_buf_init(from->buffer + n, (unsigned)(len - (size_t)n));
-	uv_read_stop(&from->u.stream);
-	from->write.data = from;
-	if (uv_write(&from->write, &from->other->u.stream, &b, 1, write_cb) != 0)
-		close_link(from->link);
 }
 
-static void alloc_cb(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
+static void tick_cb(uv_timer_t *tick)
 {
-	struct end *end = h->data;
+	struct front *f = tick->data;
+	int64_t now_ms = clock_now_ms();
+	unsigned nodes_number, number = f->tls != NULL ? tls_refresh(f->tls) : 0;
 
-	(void)suggested;
-	*ret = uv_buf_init(end->buffer, sizeof end->buffer);
+	link_check_deadlines(f, now_ms);
+	pthread_mutex_lock(&f->lock);
+	nodes_number = f->nodes_number;
+	pthread_mutex_unlock(&f->lock);
+	if (number != f->checked_number || nodes_number != f->nodes_checked)
+		link_check_peers(f);
+	f->checked_number = number;
+	f->nodes_checked = nodes_number;
+	refusal_tick(&f->refusals, now_ms);
+	if (f->is_paused)
+		f->is_paused = uv_poll_start(&f->listener, UV_READABLE, accept_cb) != 0;
 }
 
-static void read_cb(uv_stream_t *stream, ssize_t n, const uv_buf_t *unused)
+static int listen_fd(const char *address, int *ret, struct err *e)
 {
-	struct end *end = stream->data;
+	struct sockaddr_storage ss;
+	int on = 1, fd, rc = net_parse(address, &ss, e);
 
-	(void)unused;
-	if (n < 0) {
-		close_link(end->link);
-		return;
+	if (rc != 0)
+		return rc;
+	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&ss, sizeof ss) != 0 || listen(fd, BACKLOG) != 0) {
+		rc = err_set(e, ERR_IO, "cannot listen on %s for the other nodes: %s (see address and ports.raft in node.yaml)",
+		             address, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return rc;
 	}
-	if (n == 0)
-		return;
-	uv_timer_stop(&end->link->deadline);
-	pass_on(end, (size_t)n);
+	*ret = fd;
+	return 0;
 }
 
-static void start_reading(struct end *end)
+static int listen_on(struct front *f, const char *address, struct err *e)
 {
-	if (uv_read_start(&end->u.stream, alloc_cb, read_cb) != 0)
-		close_link(end->link);
-}
+	int fd = -1, rc = listen_fd(address, &fd, e);
 
-static struct link *link_new(struct front *f)
-{
-	struct link *l = mem_alloc(sizeof *l);
-
-	l->front = f;
-	uv_tcp_init(&f->loop, &l->outside.u.tcp);
-	uv_pipe_init(&f->loop, &l->inside.u.pipe, 0);
-	uv_timer_init(&f->loop, &l->deadline);
-	l->handles_open = 3;
-	l->outside.link = l->inside.link = l;
-	l->outside.other = &l->inside;
-	l->inside.other = &l->outside;
-	l->outside.u.handle.data = &l->outside;
-	l->inside.u.handle.data = &l->inside;
-	l->deadline.data = l;
-	l->next = f->links;
-	if (l->next != NULL)
-		l->next->prev = l;
-	f->links = l;
-	f->link_count++;
-	return l;
-}
-
-static bool connect_inside(struct link *l)
-{
-	int fd = net_connect_abstract(l->front->target);
-
-	if (fd < 0)
-		return false;
-	if (uv_pipe_open(&l->inside.u.pipe, fd) != 0) {
+	if (rc != 0)
+		return rc;
+	if (uv_poll_init(&f->loop, &f->listener, fd) != 0 || uv_poll_start(&f->listener, UV_READABLE, accept_cb) != 0) {
 		close(fd);
-		return false;
+		return err_set(e, ERR_NOMEM, "cannot wait for connections on %s", address);
 	}
-	return true;
-}
-
-static void accept_cb(uv_stream_t *listener, int status)
-{
-	struct front *f = listener->data;
-	struct link *l;
-	uv_os_fd_t fd;
-
-	if (status != 0)
-		return;
-	l = link_new(f);
-	if (uv_accept(listener, &l->outside.u.stream) != 0 || f->link_count > LINKS_MAX || !connect_inside(l)) {
-		close_link(l);
-		return;
-	}
-	if (uv_fileno(&l->outside.u.handle, &fd) == 0)
-		net_tune(fd, f->user_timeout_ms);
-	uv_timer_start(&l->deadline, deadline_cb, FIRST_BYTE_DEADLINE_MS, 0);
-	start_reading(&l->outside);
-	if (!l->is_closing)
-		start_reading(&l->inside);
+	f->listener.data = f;
+	f->listen_fd = fd;
+	return 0;
 }
 
 /* --- the thread --- */
-
-static void stop_cb(uv_async_t *async)
-{
-	struct front *f = async->data;
-
-	while (f->links != NULL)
-		close_link(f->links);
-	uv_close((uv_handle_t *)&f->listener, NULL);
-	uv_close((uv_handle_t *)&f->stop, NULL);
-}
 
 static void thread_main(void *arg)
 {
@@ -224,38 +227,30 @@ static void thread_main(void *arg)
 	uv_run(&f->loop, UV_RUN_DEFAULT);
 }
 
-static int listen_on(struct front *f, const char *address, struct err *e)
-{
-	struct sockaddr_storage ss;
-	int rc = net_parse(address, &ss, e);
-
-	if (rc != 0)
-		return rc;
-	rc = uv_tcp_bind(&f->listener, (struct sockaddr *)&ss, 0);
-	if (rc == 0)
-		rc = uv_listen((uv_stream_t *)&f->listener, BACKLOG, accept_cb);
-	if (rc != 0)
-		return err_set(e, ERR_IO,
-		               "cannot listen on %s for the other nodes: %s (see address and ports.raft in node.yaml)", address,
-		               uv_strerror(rc));
-	return 0;
-}
-
-int front_open(const char *address, const char *target, unsigned user_timeout_ms, struct front **ret, struct err *e)
+int front_open(const struct front_params *p, struct front **ret, struct err *e)
 {
 	struct front *f = mem_alloc(sizeof *f);
 	int rc;
 
 	uv_loop_init(&f->loop);
-	uv_tcp_init(&f->loop, &f->listener);
-	uv_async_init(&f->loop, &f->stop, stop_cb);
-	f->listener.data = f;
-	f->stop.data = f;
-	f->target = mem_strdup(target);
-	f->user_timeout_ms = user_timeout_ms;
-	rc = listen_on(f, address, e);
+	uv_async_init(&f->loop, &f->wake, wake_cb);
+	uv_timer_init(&f->loop, &f->tick);
+	pthread_mutex_init(&f->lock, NULL);
+	TAILQ_INIT(&f->strangers);
+	TAILQ_INIT(&f->open);
+	STAILQ_INIT(&f->dials);
+	f->wake.data = f->tick.data = f;
+	f->listen_fd = -1;
+	f->tls = p->tls;
+	f->raft = mem_strdup(p->raft);
+	f->sql = mem_strdup(p->sql);
+	f->user_timeout_ms = p->user_timeout_ms;
+	f->dial_ms = p->dial_ms;
+	uv_timer_start(&f->tick, tick_cb, TICK_MS, TICK_MS);
+	rc = listen_on(f, p->address, e);
 	if (rc != 0) {
-		front_close(f);
+		front_stop(f);
+		front_free(f);
 		return rc;
 	}
 	*ret = f;
@@ -272,16 +267,31 @@ int front_run(struct front *f, struct err *e)
 	return 0;
 }
 
-void front_close(struct front *f)
+void front_stop(struct front *f)
 {
 	if (f == NULL)
 		return;
-	uv_async_send(&f->stop);
+	pthread_mutex_lock(&f->lock);
+	f->is_stopping = true;
+	uv_async_send(&f->wake);
+	pthread_mutex_unlock(&f->lock);
 	if (f->is_running)
 		uv_thread_join(&f->thread);
 	else
 		uv_run(&f->loop, UV_RUN_DEFAULT);
+	f->is_running = false;
 	uv_loop_close(&f->loop);
-	free(f->target);
+	if (f->listen_fd >= 0)
+		close(f->listen_fd);
+	f->listen_fd = -1;
+}
+
+void front_free(struct front *f)
+{
+	if (f == NULL)
+		return;
+	pthread_mutex_destroy(&f->lock);
+	free(f->raft);
+	free(f->sql);
 	free(f);
 }

@@ -1,4 +1,5 @@
-/* mha-stored: the store of one host. Runs until SIGTERM or SIGINT; ends with 0 after a clean stop, 1 when it cannot start. */
+/* mha-stored: the store of one host. Runs until SIGTERM or SIGINT; ends with 0 after a clean stop, 78 when the
+ * configuration or the certificates do not let it start, 1 when something else does not. */
 #include "core/base/config.h"
 #include "core/base/log.h"
 #include "core/base/roster.h"
@@ -18,7 +19,8 @@
 #include <string.h>
 #include <uv.h>
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE  2
+#define EXIT_CONFIG 78 /* EX_CONFIG: node.yaml or the certificates are at fault; starting again would not help */
 #define THREADPOOL_SIZE                                                                                                        \
 	"8" /* raft's disk work, SQL and dialling share libuv's pool; its default of 4 lets dialling starve the disk */
 
@@ -198,5 +200,5 @@ int main(int argc, char **argv)
 	if (rc != 0)
 		log_error("store", "%s", e.text);
 	config_free(p.config);
-	return rc == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return rc == 0 ? EXIT_SUCCESS : rc == ERR_INVAL ? EXIT_CONFIG : EXIT_FAILURE;
 }

@@ -1,11 +1,16 @@
 #include "store/node.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
+#include "core/base/tls.h"
 #include "store/dq.h"
+#include "store/front.h"
 #include "store/node_disk.h"
 #include "store/node_dqlite.h"
 #include "store/node_hint.h"
 
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +18,7 @@
 #define POLL_LEADERLESS_MS 10
 #define POLL_TIMEOUT_MS    1000
 #define LISTENERS_MAX      8
+#define NODE_SQL_CAP       32
 
 struct listener {
 	void (*cb)(void *arg, const struct node_leader *l);
@@ -31,7 +37,8 @@ struct poll {
 struct node {
 	uv_loop_t *loop;
 	struct node_disk disk;
-	char local[DQLITE_LOCAL_CAP];
+	char local[DQLITE_LOCAL_CAP], sql[NODE_SQL_CAP];
+	struct tls *tls;            /* NULL: plaintext, or not initialised or joined */
 	struct node_dqlite *dqlite; /* NULL: not initialised or joined */
 	struct poll *poll;
 	struct node_hint *hint;
@@ -146,18 +153,37 @@ static void poll_close(struct poll *p)
 
 /* --- start and stop --- */
 
+static int open_tls(struct node *n, struct err *e)
+{
+	int rc;
+
+	if (n->tls != NULL || tls_is_off(n->disk.config))
+		return 0;
+	rc = tls_open(n->disk.config, &n->tls, e);
+	if (rc == ERR_NOTFOUND && e != NULL)
+		e->code = ERR_INVAL; /* whoever asks for the raft port must have one */
+	return rc == ERR_NOTFOUND ? ERR_INVAL : rc;
+}
+
 static int start_dqlite(struct node *n, struct err *e)
 {
 	const struct identity *id = &n->disk.identity;
-	struct node_dqlite_params p = {.id = id->id, .address = id->address, .dir = n->disk.data_dir};
+	struct node_dqlite_params p = {.id = id->id,
+	                               .address = id->address,
+	                               .dir = n->disk.data_dir,
+	                               .sql = n->sql,
+	                               .config = n->disk.config};
 	int rc = identity_latency_ms(id->profile, &p.latency_ms, e);
 
+	if (rc == 0)
+		rc = open_tls(n, e);
+	p.tls = n->tls;
 	if (rc == 0)
 		rc = node_dqlite_start(&p, &n->dqlite, e);
 	if (rc != 0)
 		return rc;
 	n->poll = poll_new(n);
-	n->hint = node_hint_new(n->loop, n->disk.config, n->local, id->id);
+	n->hint = node_hint_new(n->loop, n->disk.config, n);
 	log_info("store", "node %llu of cluster \"%s\" at %s, profile %s", (unsigned long long)id->id, id->cluster, id->address,
 	         id->profile);
 	return 0;
@@ -172,6 +198,7 @@ int node_start(uv_loop_t *loop, const struct config *c, struct node **ret, struc
 	rc = node_disk_open(&n->disk, c, e);
 	if (rc == 0) {
 		node_dqlite_local_address(n->disk.identity.id, n->local);
+		snprintf(n->sql, sizeof n->sql, "@mha-sql-%016" PRIx64, n->disk.identity.id);
 		if (node_is_member(n))
 			rc = start_dqlite(n, e);
 		else
@@ -193,6 +220,7 @@ void node_stop(struct node *n)
 	poll_close(n->poll);
 	node_hint_close(n->hint);
 	node_dqlite_stop(n->dqlite);
+	tls_free(n->tls);
 	node_disk_close(&n->disk);
 	free(n);
 }
@@ -247,6 +275,9 @@ int node_init_begin(struct node *n, const char *cluster, const char *uuid, const
 	if (strcmp(cluster, n->disk.config->cluster) != 0)
 		return err_set(e, ERR_REFUSED, "node.yaml names the cluster \"%s\", not \"%s\"", n->disk.config->cluster,
 		               cluster);
+	rc = open_tls(n, e); /* before anything is written */
+	if (rc != 0)
+		return rc;
 	rc = set_cluster(n, uuid, profile, IDENTITY_INITIALISING, e);
 	if (rc == 0)
 		rc = node_disk_bootstrap_beside(&n->disk, ret_dir, e);
@@ -292,12 +323,30 @@ int node_join(struct node *n, const char *uuid, const char *profile, struct err 
 		               id->name, id->cluster_uuid, uuid, n->disk.dir);
 	if (node_is_member(n))
 		return 0;
+	rc = open_tls(n, e); /* before anything is written */
+	if (rc != 0)
+		return rc;
 	rc = set_cluster(n, uuid, profile, IDENTITY_JOINING, e);
 	if (rc == 0)
 		rc = start_dqlite(n, e);
 	if (rc != 0)
 		forget_cluster(n);
 	return rc;
+}
+
+/* --- the other nodes --- */
+
+void node_nodes_changed(struct node *n)
+{
+	if (n->dqlite != NULL)
+		front_set_nodes(node_dqlite_front(n->dqlite), n->disk.config);
+}
+
+int node_connect(struct node *n, const char *address, const char *preface, int *ret_fd, struct err *e)
+{
+	int rc = n->dqlite == NULL ? ENOTCONN : front_connect(node_dqlite_front(n->dqlite), address, preface, ret_fd);
+
+	return rc == 0 ? 0 : err_set(e, ERR_UNREACHABLE, "%s cannot be reached: %s", address, strerror(rc));
 }
 
 /* --- what others ask --- */
@@ -320,6 +369,11 @@ const char *node_raft_address(const struct node *n)
 const char *node_local_address(const struct node *n)
 {
 	return n->local;
+}
+
+const char *node_sql_address(const struct node *n)
+{
+	return n->sql;
 }
 
 const char *node_cluster_uuid(const struct node *n)

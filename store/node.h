@@ -22,6 +22,12 @@ void node_stop(struct node *n); /* blocking; frees (its libuv handles close in t
  * leader is known. */
 bool node_is_member(const struct node *n);
 
+/* The configuration's nodes have changed (core/base/roster.h): who may connect and who must answer where. */
+void node_nodes_changed(struct node *n);
+
+/* A unix socket that leads to another node's raft port (store/front.h: front_connect). ERR_UNREACHABLE. */
+int node_connect(struct node *n, const char *address, const char *preface, int *ret_fd, struct err *e) MUST_USE;
+
 /* The one-time acts on a fresh node; each writes node.json and starts dqlite in this process (some ms, blocking: nobody is
  * served yet). node_init makes it the only voter of a new cluster. node_join makes it ready to be added by a leader; repeating
  * it with the same uuid is fine. Errors: ERR_REFUSED (member already, other uuid, other cluster), ERR_INVAL (uuid or profile),
@@ -39,6 +45,7 @@ int node_init_end(struct node *n, bool is_ok, struct err *e) MUST_USE;
 uint64_t node_id(const struct node *n);
 const char *node_raft_address(const struct node *n);  /* "10.77.0.11:7401", as the cluster knows it */
 const char *node_local_address(const struct node *n); /* for dq_new() */
+const char *node_sql_address(const struct node *n);   /* "@name": where relayed sessions arrive from the own front */
 const char *node_cluster_uuid(const struct node *n);  /* "" before init */
 const char *node_profile(const struct node *n);       /* "" before init */
 const char *node_name(const struct node *n);

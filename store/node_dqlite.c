@@ -29,7 +29,6 @@
 struct node_dqlite {
 	dqlite_node *node;
 	struct front *front;
-	struct front_dialer dialer;
 };
 
 char *node_dqlite_local_address(uint64_t id, char *buf)
@@ -98,7 +97,7 @@ static int configure(struct node_dqlite *d, const struct node_dqlite_params *p, 
 	int rc = dqlite_node_set_bind_address(d->node, local);
 
 	if (rc == 0)
-		rc = dqlite_node_set_connect_func(d->node, front_dial, &d->dialer);
+		rc = dqlite_node_set_connect_func(d->node, front_dial, d->front);
 	if (rc == 0)
 		rc = dqlite_node_set_network_latency_ms(d->node, p->latency_ms);
 	if (rc == 0)
@@ -132,16 +131,23 @@ int node_dqlite_start(const struct node_dqlite_params *p, struct node_dqlite **r
 {
 	struct node_dqlite *d = mem_alloc(sizeof *d);
 	char local[DQLITE_LOCAL_CAP];
+	struct front_params front = {
+	        .address = p->address,
+	        .raft = node_dqlite_local_address(p->id, local),
+	        .sql = p->sql,
+	        .tls = p->tls,
+	        .user_timeout_ms = at_least(p->latency_ms * USER_TIMEOUT_LATENCIES, USER_TIMEOUT_MIN_MS),
+	        .dial_ms = at_least(p->latency_ms * DIAL_LATENCIES, DIAL_MIN_MS),
+	};
 	int rc;
 
-	d->dialer.deadline_ms = at_least(p->latency_ms * DIAL_LATENCIES, DIAL_MIN_MS);
-	d->dialer.user_timeout_ms = at_least(p->latency_ms * USER_TIMEOUT_LATENCIES, USER_TIMEOUT_MIN_MS);
-	node_dqlite_local_address(p->id, local);
 	/* The port first: its trouble is the more frequent, and peers that come early wait in its queue, not a second for their
 	 * next try. */
-	rc = front_open(p->address, local, d->dialer.user_timeout_ms, &d->front, e);
-	if (rc == 0)
+	rc = front_open(&front, &d->front, e);
+	if (rc == 0) {
+		front_set_nodes(d->front, p->config);
 		rc = start_dqlite(d, p, local, e);
+	}
 	if (rc == 0)
 		rc = front_run(d->front, e);
 	if (rc != 0) {
@@ -172,11 +178,17 @@ void node_dqlite_stop(struct node_dqlite *d)
 {
 	if (d == NULL)
 		return;
-	front_close(d->front);
+	front_stop(d->front);
 	if (d->node != NULL) {
 		if (dqlite_node_stop(d->node) != 0)
 			log_warn("store", "dqlite did not stop cleanly: %s", dqlite_node_errmsg(d->node));
 		dqlite_node_destroy(d->node);
 	}
+	front_free(d->front); /* dqlite's threads dialled through it until now */
 	free(d);
+}
+
+struct front *node_dqlite_front(struct node_dqlite *d)
+{
+	return d->front;
 }

@@ -2,7 +2,9 @@
 #ifndef STORE_NODE_DQLITE_H
 #define STORE_NODE_DQLITE_H
 
+#include "core/base/config.h"
 #include "core/base/err.h"
+#include "core/base/tls.h"
 
 #include <stdint.h>
 
@@ -13,9 +15,13 @@ struct node_dqlite_params {
 	const char *address; /* of the raft port: what other nodes dial */
 	const char *dir;     /* exists */
 	unsigned latency_ms;
+	struct tls *tls;             /* borrowed; NULL: plaintext */
+	const char *sql;             /* "@name": where relayed sessions are served (front.h) */
+	const struct config *config; /* borrowed: the nodes; front_set_nodes when they change */
 };
 
 struct node_dqlite;
+struct front;
 
 /* The abstract unix name on which this process reaches its node; buf holds DQLITE_LOCAL_CAP. Returns buf. */
 char *node_dqlite_local_address(uint64_t id, char *buf);
@@ -30,5 +36,7 @@ int node_dqlite_start(const struct node_dqlite_params *p, struct node_dqlite **r
 /* The node alone, without a port: a cluster of one that only this process reaches. */
 int node_dqlite_start_private(const struct node_dqlite_params *p, struct node_dqlite **ret, struct err *e) MUST_USE;
 void node_dqlite_stop(struct node_dqlite *d); /* NULL is fine */
+
+struct front *node_dqlite_front(struct node_dqlite *d); /* borrowed */
 
 #endif

@@ -3,7 +3,9 @@
 #include "core/base/str.h"
 #include "store/dq.h"
 #include "store/net.h"
+#include "store/node.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +17,7 @@
 struct node_hint {
 	uv_loop_t *loop;
 	const struct config *config;
+	struct node *node;
 	uint64_t own_id;
 	struct dq *local, *peer; /* peer: NULL while none is being asked */
 	unsigned next_peer;      /* index into the configuration's nodes */
@@ -60,6 +63,15 @@ static void peer_cb(void *arg, const struct dq_result *r)
 	str_copy(h->leader_address, sizeof h->leader_address, r->values[1].u.s.data);
 }
 
+/* Through the front, as every way to another node: with TLS. */
+static int connect_cb(void *arg, const char *address)
+{
+	struct node_hint *h = arg;
+	int fd;
+
+	return h->is_closing || node_connect(h->node, address, "", &fd, NULL) != 0 ? -ENOTCONN : fd;
+}
+
 static bool open_next_peer(struct node_hint *h)
 {
 	const struct config *c = h->config;
@@ -68,9 +80,10 @@ static bool open_next_peer(struct node_hint *h)
 	for (unsigned tries = 0; tries < c->nodes_count; tries++) {
 		const struct config_node *n = &c->nodes[h->next_peer++ % c->nodes_count];
 
-		if (strcmp(n->name, c->node) == 0)
+		if (n->is_removed || strcmp(n->name, c->node) == 0)
 			continue;
 		h->peer = dq_new(h->loop, net_format(n->address, n->raft_port, address), NULL);
+		dq_set_connect(h->peer, connect_cb, h);
 		dq_set_timeout(h->peer, TIMEOUT_MS);
 		h->parts_open++;
 		return true;
@@ -115,14 +128,15 @@ uint64_t node_hint_poll(struct node_hint *h, const char **ret_address)
 	return h->leader_id;
 }
 
-struct node_hint *node_hint_new(uv_loop_t *loop, const struct config *c, const char *local, uint64_t own_id)
+struct node_hint *node_hint_new(uv_loop_t *loop, const struct config *c, struct node *n)
 {
 	struct node_hint *h = mem_alloc(sizeof *h);
 
 	h->loop = loop;
 	h->config = c;
-	h->own_id = own_id;
-	h->local = dq_new(loop, local, NULL);
+	h->node = n;
+	h->own_id = node_id(n);
+	h->local = dq_new(loop, node_local_address(n), NULL);
 	dq_set_timeout(h->local, TIMEOUT_MS);
 	h->parts_open = 1;
 	return h;

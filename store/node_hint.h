@@ -8,10 +8,11 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct node;
 struct node_hint;
 
-/* All borrowed until node_hint_close. local: the own node's address for dq_new(). */
-struct node_hint *node_hint_new(uv_loop_t *loop, const struct config *c, const char *local, uint64_t own_id);
+/* All borrowed until node_hint_close. */
+struct node_hint *node_hint_new(uv_loop_t *loop, const struct config *c, struct node *n);
 void node_hint_close(struct node_hint *h); /* frees itself when libuv lets go; NULL is fine */
 
 /* Call it with each poll that found no leader. Returns the leader's id and *ret_address (borrowed until the next call) as a

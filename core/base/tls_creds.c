@@ -204,7 +204,7 @@ static int check_cert(const struct config *c, const struct creds *k, struct err 
 	char day[32];
 
 	if (now_s > k->own.not_after_s)
-		return err_set(e, ERR_INVAL, "it expired on %.10s: renew it (docs/security.md, \"An expired certificate\")",
+		return err_set(e, ERR_INVAL, "it expired on %.10s: renew it (docs/trust.md)",
 		               clock_format_wall(k->own.not_after_s * 1000, day));
 	if (now_s < k->own.not_before_s)
 		return err_set(e, ERR_INVAL, "it is not valid before %s: is this host's clock right?",
@@ -256,9 +256,8 @@ static int load_files(const struct config *c, struct creds *k, struct err *e)
 
 	if (rc == ERR_NOTFOUND && k->is_managed)
 		return err_set(e, ERR_NOTFOUND,
-		               "this node has no certificate yet (%s): make a cluster with `mha-shell cluster init`, or join "
-		               "one "
-		               "with `mhad join TOKEN`",
+		               "this node has no certificate (%s): `mha-shell cluster init` makes one with a new cluster, "
+		               "`mhad join TOKEN` gets one from a cluster (docs/trust.md)",
 		               creds_path(c, CREDS_CERT, path));
 	if (rc == ERR_OK)
 		rc = load_key(c, &k->key, e);

@@ -1,4 +1,4 @@
-/* The doors: the unix socket, and TCP when sql.auth is insecure-trust. */
+/* The doors: the unix socket, TCP when sql.auth is insecure-trust, and the one for sessions that other nodes relay. */
 #ifndef STORE_FRONTEND_LISTENER_H
 #define STORE_FRONTEND_LISTENER_H
 

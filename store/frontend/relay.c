@@ -3,17 +3,14 @@
 #include "store/frontend/messages.h"
 #include "store/frontend/session.h"
 
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
+#include "store/front.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <unistd.h>
 
-#define CONNECT_MS     3000
-#define TCP_TIMEOUT_MS 10000
-#define QUEUE_BYTES    (256 * 1024) /* in each direction, before the reading side has to wait */
-#define READ_BYTES     16384
+#define QUEUE_BYTES (256 * 1024) /* in each direction, before the reading side has to wait */
+#define READ_BYTES  16384
 
 /* Follows message boundaries in a stream of bytes, without keeping any. */
 struct tracker {
@@ -25,9 +22,8 @@ struct tracker {
 struct relay {
 	struct session *s; /* NULL: closed */
 	uint64_t leader_id;
-	uv_tcp_t tcp;
-	uv_connect_t connect;
-	bool is_connected, is_writing, is_reading;
+	uv_pipe_t pipe;                           /* to the front */
+	bool is_writing, is_reading, is_answered; /* is_answered: something has come from the leader */
 	struct tracker from_client, from_leader;
 	unsigned unanswered; /* Query, Sync and the startup that no ReadyForQuery has answered */
 	char buffer[READ_BYTES];
@@ -92,7 +88,7 @@ void relay_close(struct session *s)
 		return;
 	s->relay = NULL;
 	r->s = NULL;
-	uv_close((uv_handle_t *)&r->tcp, closed_cb);
+	uv_close((uv_handle_t *)&r->pipe, closed_cb);
 }
 
 static void end(struct session *s, const char *sqlstate, const char *text)
@@ -109,7 +105,9 @@ static void leave(struct relay *r)
 {
 	struct session *s = r->s;
 
-	if (is_idle(r))
+	if (!r->is_answered)
+		end(s, "57P03", "the leader of the store does not answer: try again");
+	else if (is_idle(r))
 		end(s, "57P01", "the leader of the store has changed: connect again");
 	else
 		session_close(s);
@@ -144,7 +142,7 @@ static void send_upstream(struct relay *r, struct buf *data)
 	w->req.data = w;
 	w->data = *data;
 	r->is_writing = true;
-	if (uv_write(&w->req, (uv_stream_t *)&r->tcp, &buf, 1, sent_cb) != 0) {
+	if (uv_write(&w->req, (uv_stream_t *)&r->pipe, &buf, 1, sent_cb) != 0) {
 		buf_done(&w->data);
 		free(w);
 		session_close(r->s);
@@ -159,7 +157,7 @@ void relay_from_client(struct session *s)
 
 	if (r == NULL)
 		return;
-	if (r->is_connected && !r->is_writing && len > 0) {
+	if (!r->is_writing && len > 0) {
 		buf_add(&data, s->in.data + s->in_at, len);
 		s->in_at = s->in.len;
 		r->unanswered += track(&r->from_client, data.data, data.len, "QSF");
@@ -187,9 +185,9 @@ static void read_upstream(struct relay *r, bool is_wanted)
 		return;
 	r->is_reading = is_wanted;
 	if (is_wanted)
-		(void)uv_read_start((uv_stream_t *)&r->tcp, alloc_cb, upstream_cb);
+		(void)uv_read_start((uv_stream_t *)&r->pipe, alloc_cb, upstream_cb);
 	else
-		uv_read_stop((uv_stream_t *)&r->tcp);
+		uv_read_stop((uv_stream_t *)&r->pipe);
 }
 
 static void upstream_cb(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -204,6 +202,7 @@ static void upstream_cb(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		leave(r);
 		return;
 	}
+	r->is_answered = true;
 	ready = track(&r->from_leader, buf->base, (size_t)n, "Z");
 	r->unanswered -= ready < r->unanswered ? ready : r->unanswered;
 	buf_add(&s->out, buf->base, (size_t)n);
@@ -213,99 +212,51 @@ static void upstream_cb(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 void relay_client_written(struct session *s)
 {
-	if (s->relay != NULL && s->relay->is_connected)
+	if (s->relay != NULL)
 		read_upstream(s->relay, s->out.len < QUEUE_BYTES);
 }
 
 /* --- the beginning --- */
 
-/* The client's own startup packet, marked. */
+/* The client's own startup packet. */
 static void send_startup(struct relay *r)
 {
-	struct session *s = r->s;
 	struct buf data = {0};
 
-	msg_put_i32(&data, (int32_t)(s->startup_len + strlen(RELAY_MARK) + 3));
-	buf_add(&data, s->startup + 4, s->startup_len - 5);
-	msg_put_string(&data, RELAY_MARK);
-	msg_put_string(&data, "1");
-	buf_add(&data, "", 1);
+	buf_add(&data, r->s->startup, r->s->startup_len);
 	r->unanswered = 1;
 	send_upstream(r, &data);
 }
 
-static void connected_cb(uv_connect_t *req, int status)
-{
-	struct relay *r = req->data;
-	struct session *s = r->s;
-	unsigned timeout_ms = TCP_TIMEOUT_MS;
-	int fd;
-
-	if (s == NULL)
-		return;
-	if (status < 0) {
-		end(s, "57P03", "the leader of the store does not answer: try again");
-		return;
-	}
-	session_timer_stop(s);
-	uv_tcp_nodelay(&r->tcp, 1);
-	uv_tcp_keepalive(&r->tcp, 1, 10);
-	if (uv_fileno((uv_handle_t *)&r->tcp, &fd) == 0)
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
-	r->is_connected = true;
-	send_startup(r);
-	read_upstream(r, true);
-}
-
-static void connect_late_cb(struct session *s)
-{
-	end(s, "57P03", "the leader of the store does not answer: try again");
-}
-
-/* The SQL address of the node whose raft address it is. */
-static bool find_leader(const struct session *s, struct sockaddr_storage *ret)
-{
-	const struct config *c = s->f->config;
-	char plain[128], bracketed[128];
-	unsigned i;
-
-	for (i = 0; i < c->nodes_count; i++) {
-		const struct config_node *n = &c->nodes[i];
-
-		snprintf(plain, sizeof(plain), "%s:%u", n->address, n->raft_port);
-		snprintf(bracketed, sizeof(bracketed), "[%s]:%u", n->address, n->raft_port);
-		if (strcmp(plain, node_leader(s->f->node)->address) != 0 &&
-		    strcmp(bracketed, node_leader(s->f->node)->address) != 0)
-			continue;
-		return uv_ip4_addr(n->address, n->sql_port, (struct sockaddr_in *)ret) == 0 ||
-		       uv_ip6_addr(n->address, n->sql_port, (struct sockaddr_in6 *)ret) == 0;
-	}
-	return false;
-}
-
+/* The front looks after connecting: where nobody answers, it closes its end within some seconds. */
 void relay_start(struct session *s)
 {
-	struct sockaddr_storage address;
+	const struct node_leader *leader = node_leader(s->f->node);
 	struct sqlerr e = SQLERR_INIT;
+	struct err why = ERR_INIT;
 	struct relay *r;
+	int fd;
 
-	if (!find_leader(s, &address)) {
-		sqlerr_set(&e, "57P03", "the leader %s is not one of the nodes in this node's configuration",
-		           node_leader(s->f->node)->address);
+	if (node_connect(s->f->node, leader->address, FRONT_SQL, &fd, &why) != ERR_OK) {
+		sqlerr_set(&e, "57P03", "the leader of the store: %s", why.text);
 		session_end(s, &e);
 		return;
 	}
 	r = mem_alloc(sizeof(*r));
 	r->s = s;
-	r->leader_id = node_leader(s->f->node)->id;
-	uv_tcp_init(s->f->loop, &r->tcp);
-	r->tcp.data = r;
-	r->connect.data = r;
+	r->leader_id = leader->id;
+	uv_pipe_init(s->f->loop, &r->pipe, 0);
+	r->pipe.data = r;
 	s->relay = r;
 	s->phase = SESSION_RELAYED;
-	session_timer_start(s, CONNECT_MS, connect_late_cb);
-	if (uv_tcp_connect(&r->connect, &r->tcp, (const struct sockaddr *)&address, connected_cb) != 0)
+	if (uv_pipe_open(&r->pipe, fd) != 0) {
+		close(fd);
 		end(s, "57P03", "the leader of the store cannot be reached from this node");
+		return;
+	}
+	send_startup(r);
+	if (s->relay != NULL)
+		read_upstream(r, true);
 }
 
 void relay_leader_changed(struct session *s)

@@ -1,4 +1,4 @@
-/* A session on a node that does not lead, pumped to the leader's SQL port. */
+/* A session on a node that does not lead, pumped to the leader over the raft port's connections (store/front.h). */
 #ifndef STORE_FRONTEND_RELAY_H
 #define STORE_FRONTEND_RELAY_H
 
@@ -7,11 +7,8 @@
 struct session;
 struct relay;
 
-/* A parameter of the startup packet that marks a relayed session: it is not relayed again, so no chain can close on itself. */
-#define RELAY_MARK "mha_relayed"
-
-/* Connect to the leader and hand it the session's startup packet; from then on bytes go through. The session fails with 57P03 /
- * 57P01. */
+/* Connect to the leader and hand it the session's startup packet as it came; from then on bytes go through. The session fails
+ * with 57P03 / 57P01. */
 void relay_start(struct session *s);
 
 void relay_from_client(struct session *s); /* bytes wait in s->in */

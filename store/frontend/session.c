@@ -400,14 +400,26 @@ static void setup_unix(struct session *s)
 	s->is_own_user = peer.uid == geteuid();
 }
 
-static struct session *session_new(struct frontend *f, bool is_unix)
+/* The front of this very process: whatever else found the name has no business here. */
+static bool is_own_front(struct session *s)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	int fd;
+
+	return uv_fileno(&s->io.handle, &fd) == 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+	       peer.pid == getpid();
+}
+
+static struct session *session_new(struct frontend *f, enum session_door door)
 {
 	struct session *s = mem_alloc(sizeof(*s));
 	uint32_t random[2] = {0, 0};
 
 	s->f = f;
-	s->is_unix = is_unix;
-	if (is_unix)
+	s->is_unix = door == DOOR_UNIX;
+	s->was_relayed = door == DOOR_RELAY;
+	if (door != DOOR_TCP)
 		uv_pipe_init(f->loop, &s->io.pipe, 0);
 	else
 		uv_tcp_init(f->loop, &s->io.tcp);
@@ -424,18 +436,18 @@ static struct session *session_new(struct frontend *f, bool is_unix)
 	return s;
 }
 
-void session_accept(struct frontend *f, uv_stream_t *server, bool is_unix)
+void session_accept(struct frontend *f, uv_stream_t *server, enum session_door door)
 {
-	struct session *s = session_new(f, is_unix);
+	struct session *s = session_new(f, door);
 	struct sqlerr e = SQLERR_INIT;
 
-	if (uv_accept(server, &s->io.stream) != 0) {
+	if (uv_accept(server, &s->io.stream) != 0 || (door == DOOR_RELAY && !is_own_front(s))) {
 		session_close(s);
 		return;
 	}
-	if (is_unix)
+	if (door == DOOR_UNIX)
 		setup_unix(s);
-	else
+	else if (door == DOOR_TCP)
 		setup_tcp(s);
 	if (f->session_count > FRONTEND_MAX_SESSIONS) {
 		sqlerr_set(&e, "53300", "too many connections: at most %d are served", FRONTEND_MAX_SESSIONS);

@@ -48,7 +48,8 @@ struct session {
 	unsigned refs; /* requests to admin that cannot be called back */
 	enum session_phase phase;
 
-	bool is_unix, is_own_user, is_admin, is_control, was_relayed;
+	bool is_unix, is_own_user, is_admin, is_control,
+	        was_relayed; /* was_relayed: not again, so no chain can close on itself */
 	char user[64];
 	struct database *db;
 	int32_t pid, secret;
@@ -82,8 +83,12 @@ struct session {
 	bool listens, has_news; /* LISTEN mha_leader; something to tell */
 };
 
+/* Where a connection comes in: that, and nothing that it says, tells whether another node relayed it (DOOR_RELAY: an abstract
+ * socket for this process only, behind the front that knows the other nodes by their certificates). */
+enum session_door { DOOR_UNIX, DOOR_TCP, DOOR_RELAY };
+
 /* A new session for a connection that waits on the listening stream. */
-void session_accept(struct frontend *f, uv_stream_t *server, bool is_unix);
+void session_accept(struct frontend *f, uv_stream_t *server, enum session_door door);
 
 /* Handle what has come in, as far as it can be now. Call it whenever the session has stopped being busy. */
 void session_pump(struct session *s);

@@ -85,8 +85,6 @@ static bool take_parameter(struct session *s, const char *name, const char *valu
 		str_copy(s->user, sizeof(s->user), value);
 	} else if (strcmp(name, "database") == 0) {
 		*ret_database = value;
-	} else if (strcmp(name, RELAY_MARK) == 0) {
-		s->was_relayed = true;
 	} else if (strcmp(name, "replication") == 0) {
 		refuse(s, "0A000", "replication connections are not supported: the store replicates by itself");
 		return false;

@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -22,6 +23,9 @@ import psycopg2.extras
 import pytest
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / "tests/lib"))
+import nodecerts
+
 BIN = pathlib.Path(os.environ.get("MHA_BIN", REPO / "build/dev/bin"))
 STORED = BIN / "mha-stored"
 FAR = 9 * 10**18  # a lease that outlives the test
@@ -64,6 +68,7 @@ class Node:
         (self.dir / "state").mkdir(parents=True)
         self.run.mkdir()
         self.process = None
+        self.tls = "{mode: insecure-plaintext}"
 
     def as_yaml(self):
         return (
@@ -75,7 +80,7 @@ class Node:
         (self.dir / "node.yaml").write_text(
             f"cluster: lab\nnode: {self.name}\nrole: data\naddress: {self.address}\n"
             f"ports: {{peer: {self.peer}, raft: {self.raft}, sql: {self.port}}}\n"
-            f"state_dir: {self.dir}/state\nrun_dir: {self.run}\ntls: {{mode: insecure-plaintext}}\nsql: {{auth: insecure-trust, listen: {self.address}}}\nnodes:\n"
+            f"state_dir: {self.dir}/state\nrun_dir: {self.run}\ntls: {self.tls}\nsql: {{auth: insecure-trust, listen: {self.address}}}\nnodes:\n"
             + "".join(n.as_yaml() for n in nodes)
         )
 
@@ -611,15 +616,18 @@ class Pulse(threading.Thread):
         self.join(LIMIT_S)
 
 
-@pytest.fixture(scope="module")
-def trio():
+@pytest.fixture(scope="module", params=["plaintext", "tls"])
+def trio(request):
     base = pathlib.Path(tempfile.mkdtemp(prefix="mha-sql3-"))
     nodes = []
     try:
         for i in (1, 2, 3):
             address = f"127.0.0.{10 + i}"
             nodes.append(Node(base, f"n{i}", address, free_ports(address, 3)))
+        authority = nodecerts.Authority(base / "ca", "lab") if request.param == "tls" else None
         for n in nodes:
+            if authority:
+                n.tls = "{mode: files, ca: %s, cert: %s, key: %s}" % authority.issue(n.name, n.address)
             n.configure(nodes)
             n.start()
         first = nodes[0]
@@ -674,6 +682,19 @@ def test_any_node_serves_any_client(trio):
     cur.execute("SELECT hex(zeroblob(100000)) || id FROM relayed")
     assert [len(r[0]) for r in cur.fetchall()][0] == 200001
     big.close()
+
+
+def test_a_client_cannot_pretend_to_be_relayed(trio):
+    """Nothing that a startup packet says makes a relayed session: on a follower it would wait for a leadership that does not come."""
+    follower = next(n for n in trio if n is not leader_of(trio))
+    with socket.create_connection((follower.address, follower.port), timeout=LIMIT_S) as s:
+        s.sendall(startup(user="app", database="config", mha_relayed="1"))
+        answer = s.recv(4096)
+    assert answer[:1] == b"E" and b"mha_relayed" in answer
+    if follower.tls != "{mode: insecure-plaintext}":  # and the nodes' port wants a certificate first
+        with socket.create_connection((follower.address, follower.raft), timeout=LIMIT_S) as s:
+            s.sendall(b"MHASQL1\n" + startup(user="app", database="config"))
+            assert b"R\0\0\0\x08\0\0\0\0" not in s.recv(4096)
 
 
 def test_an_admin_on_a_follower_is_told_who_leads(trio):

@@ -143,6 +143,7 @@ void fixture_config(struct config *c, const char *name, const char *address, uin
 	c->address = mem_strdup(address);
 	c->ports.raft = port;
 	c->state_dir = mem_strdup(path);
+	c->tls.mode = mem_strdup("insecure-plaintext");
 }
 
 void fixture_config_done(struct config *c)
@@ -151,6 +152,7 @@ void fixture_config_done(struct config *c)
 	free(c->node);
 	free(c->address);
 	free(c->state_dir);
+	free(c->tls.mode);
 	memset(c, 0, sizeof *c);
 }
 

@@ -320,7 +320,8 @@ static void interrupted_init_starts_fresh_again(void **state)
 static void empty_directory_with_a_random_id_elects_nobody(void **state)
 {
 	char local[DQLITE_LOCAL_CAP];
-	struct node_dqlite_params p = {.id = 0x123456789abcdef, .address = "127.0.0.1:1", .dir = t.dir, .latency_ms = 20};
+	struct config nobody = {0};
+	struct node_dqlite_params p = {.id = 0x123456789abcdef, .dir = t.dir, .latency_ms = 20, .sql = "@none", .config = &nobody};
 	struct node_dqlite *d = NULL;
 	struct err e = ERR_INIT;
 	char address[32];
