@@ -360,7 +360,7 @@ static void give_up(struct conn *c)
 static void check_conn(struct conn *c, int64_t now)
 {
 	/* A dial that has found its host gets the time of a handshake. */
-	if (c->is_secure && c->is_dialled && !c->is_met && c->wsi != NULL && lws_get_ssl(c->wsi) != NULL) {
+	if (c->is_secure && c->is_dialled && !c->is_met && !c->is_shaken && c->wsi != NULL && lws_get_ssl(c->wsi) != NULL) {
 		c->is_met = true;
 		c->deadline_ms = now + LINK_HANDSHAKE_MS;
 	}
