@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (body == NULL)
 		abort();
 	memcpy(body, data + 1, size - 1);
-	switch (data[0] % 6) {
+	switch (data[0] % 8) {
 	case 0:
 		take_table(dq_decode_rows, body, size - 1);
 		break;
@@ -87,9 +87,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 4:
 		(void)!dq_decode_result(body, size - 1, &a, &b, &e);
 		break;
+	case 6:
+		take_table(dq_decode_files, body, size - 1);
+		break;
 	default:
 		if (size > DQ_HEADER_BYTES && dq_decode_header(body, &h, &e) == ERR_OK)
-			FUZZ_CHECK(h.body_bytes <= DQ_BODY_MAX_BYTES);
+			FUZZ_CHECK(h.body_bytes <= (h.type == DQ_RES_FILES ? DQ_DUMP_MAX_BYTES : DQ_BODY_MAX_BYTES));
 	}
 	free(body);
 	return 0;
