@@ -3,6 +3,7 @@
 #include "core/base/config.h"
 #include "core/base/log.h"
 #include "core/base/roster.h"
+#include "core/base/secrecy.h"
 #include "store/admin.h"
 #include "store/backup_verify.h"
 #include "store/node.h"
@@ -187,6 +188,7 @@ int main(int argc, char **argv)
 		return rc;
 	setenv("UV_THREADPOOL_SIZE", THREADPOOL_SIZE, 0);
 	signal(SIGPIPE, SIG_IGN);
+	secrecy_begin();
 	log_init("mha-stored", "");
 	rc = config_load(path, &p.config, &e);
 	if (rc == 0)

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -80,6 +81,7 @@ static int run_program(const char *program, int script_fd, int output_fd, struct
 	o.argv = argv;
 	o.keep_fds[0] = script_fd;
 	o.keep_fd_count = 1;
+	o.ambient_caps = UINT64_C(1) << CAP_NET_ADMIN;
 	o.stdout_fd = o.stderr_fd = output_fd;
 	rc = spawn_start(&o, &child, e);
 	if (rc == ERR_OK)

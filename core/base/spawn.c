@@ -79,8 +79,11 @@ out:
 
 static int become_user(const struct identity *id, uint64_t ambient_caps)
 {
-	if (!id->is_set)
+	if (!id->is_set && geteuid() == 0)
 		return 0;
+	/* Our own ambient capabilities were meant for us, not for every program that is started from here. */
+	if (!id->is_set)
+		return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0 ? -1 : raise_ambient(ambient_caps);
 	if (ambient_caps != 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
 		return -1;
 	if (initgroups(id->name, id->gid) != 0 || setgid(id->gid) != 0 || setuid(id->uid) != 0)

@@ -15,7 +15,7 @@ struct spawn_opts {
 	const char *const *argv;     /* NULL-terminated; argv[0] is the path of the program */
 	const char *cwd;             /* NULL: stay */
 	const char *user;            /* become this OS user (needs root); NULL: stay */
-	uint64_t ambient_caps;       /* mask of capabilities (1 << CAP_x) kept across the change of user */
+	uint64_t ambient_caps;       /* mask of capabilities (1 << CAP_x) that are passed on; unless root stays root, no other */
 	int keep_fds[SPAWN_MAX_FDS]; /* passed on as descriptors 3, 4, ... in this order */
 	size_t keep_fd_count;
 	int stdout_fd;           /* -1: inherit */

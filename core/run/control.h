@@ -13,6 +13,7 @@
 #include "core/run/codec.h"
 #include "core/run/link.h"
 #include "core/run/store_session.h"
+#include "core/run/store_watch.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -87,6 +88,7 @@ struct control {
 	struct member member;
 	struct link_hub *hub;
 	struct store_session *store;
+	struct store_watch store_watch;
 	struct child_sock *vipd;
 	struct dbd_client *dbds;
 	struct agent *agent; /* NULL until this node is a member */

@@ -5,6 +5,7 @@
 #include "core/base/log.h"
 #include "core/base/vip_msg.h"
 #include "core/run/control.h"
+#include "core/run/restart.h"
 #include "core/run/trust.h"
 #include "core/run/trust_files.h"
 
@@ -380,6 +381,8 @@ static void work_time(struct control *c)
 		control_exit(c, EXIT_CONFIG);
 	effects_controller(c, &ce);
 	leadership_tick(c);
+	if (!c->is_stopping)
+		store_watch_tick(&c->store_watch, c->config, ae.now_ms);
 	membership_tick(c->membership);
 	nodes_tick(c);
 	trust_tick(c);
@@ -478,6 +481,7 @@ static void finish(struct control *c)
 	agent_free(c->agent);
 	agent_update_done(&c->agent_update);
 	membership_free(c->membership);
+	store_watch_done(&c->store_watch);
 	trust_free(c->trust);
 	backups_free(c->backups);
 	forwards_free(c->forwards);
@@ -497,6 +501,8 @@ int control_main(struct config *config)
 	signal(SIGPIPE, SIG_IGN);
 	c->config = config;
 	c->loop = uv_default_loop();
+	c->store_watch = (struct store_watch)STORE_WATCH_INIT;
+	restart_open();
 	c->self = codec_node(config, config->node);
 	c->self_tail = &c->self_head;
 	c->start_ms = clock_now_ms();

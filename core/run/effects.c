@@ -3,12 +3,11 @@
 #include "core/base/log.h"
 #include "core/base/vip_msg.h"
 #include "core/run/control.h"
+#include "core/run/restart.h"
 #include "core/run/trust.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,15 +160,17 @@ static void store_lease(struct control *c, const struct agent_action *x)
 	effects_leader_vips(c, x->value, x->deadline_ms);
 }
 
-static void kill_helper(const char *what, const struct child_sock *sock)
+static void kill_helper(const char *name, const struct child_sock *sock)
 {
-	pid_t pid = sock != NULL ? child_sock_peer(sock) : 0;
+	restart_ask(name, sock != NULL ? child_sock_peer(sock) : 0, "does not answer");
+}
 
-	if (pid <= 1)
-		return;
-	log_warn(what, "does not answer -> killed, the supervisor starts it again");
-	if (kill(pid, SIGKILL) != 0)
-		log_warn(what, "cannot be killed: %s", strerror(errno));
+static void kill_dbd(const struct control *c, int index)
+{
+	char name[56];
+
+	snprintf(name, sizeof name, "dbd %s", c->config->instances[index].group);
+	kill_helper(name, c->dbds[index].sock);
 }
 
 static void agent_effect(struct control *c, const struct agent_action *x)
@@ -203,10 +204,10 @@ static void agent_effect(struct control *c, const struct agent_action *x)
 		store_lease(c, x);
 		break;
 	case AGENT_KILL_VIPD:
-		kill_helper("mha-vipd", c->vipd);
+		kill_helper("vipd", c->vipd);
 		break;
 	case AGENT_KILL_DBD:
-		kill_helper("mha-dbd", c->dbds[x->index].sock);
+		kill_dbd(c, x->index);
 		break;
 	case AGENT_LOG: {
 		char obj[NAME_SIZE + 8];

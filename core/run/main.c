@@ -2,7 +2,9 @@
 #include "core/base/config.h"
 #include "core/base/log.h"
 #include "core/base/roster.h"
+#include "core/base/secrecy.h"
 #include "core/run/join.h"
+#include "core/run/privileges.h"
 #include "core/run/supervise.h"
 #ifdef MHA_HAVE_CONTROL
 #include "core/run/control_main.h"
@@ -92,6 +94,7 @@ static int run_control(struct config *c)
 		log_error("node", "%s", e.text);
 		return SUPERVISE_EX_CONFIG;
 	}
+	secrecy_begin();
 	return control_main(c);
 #else
 	(void)c;
@@ -158,6 +161,11 @@ static int run_parent(const struct config *c, const struct options *o)
 	}
 	if (supervise_lock(c, &lock_fd, &e) != ERR_OK) {
 		log_error("node", "%s", e.text);
+		return EX_FAILED;
+	}
+	if (privileges_reduce(&e) != ERR_OK) {
+		log_error("node", "%s", e.text);
+		close(lock_fd);
 		return EX_FAILED;
 	}
 	if (supervise_plan(&s, c, o->bin_dir != NULL ? o->bin_dir : bin_dir, config_path, &e) != ERR_OK) {

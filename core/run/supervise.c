@@ -2,10 +2,13 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/seqsock.h"
 #include "core/base/spawn.h"
 #include "core/base/str.h"
+#include "core/run/restart_msg.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -13,6 +16,7 @@
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -23,6 +27,7 @@
 #define LONG_LIFE_MS     1000
 #define STOP_FIRST_MS    8000  /* for all but the store */
 #define STOP_ALL_MS      10000 /* then SIGKILL */
+#define MAX_ASKS         8     /* a turn */
 #define VIPD_CAPS        (UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_NET_RAW)
 
 int64_t supervise_backoff_ms(unsigned quick_deaths)
@@ -96,6 +101,7 @@ int supervise_plan(struct supervisor *s, const struct config *c, const char *bin
 		return err_set(e, ERR_INVAL, "more than %d instances", SUPERVISE_MAX_CHILDREN - 3);
 	memset(s, 0, sizeof *s);
 	s->config = c;
+	s->ask_fd = s->control_fd = s->signal_fd = -1;
 	child = add_child(s, "stored", bin_dir, "mha-stored");
 	add_args(child, (const char *const[]){"--config", config_path, NULL});
 	child->user = c->user;
@@ -110,6 +116,7 @@ int supervise_plan(struct supervisor *s, const struct config *c, const char *bin
 	child = add_child(s, "control", bin_dir, "mhad");
 	add_args(child, (const char *const[]){"--control", "--config", config_path, NULL});
 	child->user = c->user;
+	child->is_asking = true;
 	return ERR_OK;
 }
 
@@ -120,9 +127,15 @@ void supervise_done(struct supervisor *s)
 	for (i = 0; i < s->count; i++)
 		for (j = 0; j < SUPERVISE_MAX_ARGS; j++)
 			free(s->children[i].argv[j]);
+	if (s->signal_fd >= 0)
+		close(s->signal_fd);
+	if (s->ask_fd >= 0)
+		close(s->ask_fd);
+	if (s->control_fd >= 0)
+		close(s->control_fd);
 }
 
-static int start_child(struct child *c, struct err *e)
+static int start_child(const struct supervisor *s, struct child *c, struct err *e)
 {
 	struct spawn_opts o = SPAWN_INIT;
 	struct spawned spawned;
@@ -133,6 +146,10 @@ static int start_child(struct child *c, struct err *e)
 	o.user = geteuid() == 0 ? c->user : NULL;
 	o.ambient_caps = c->ambient_caps;
 	o.parent_death_signal = SIGTERM;
+	if (c->is_asking) {
+		o.keep_fds[0] = s->control_fd;
+		o.keep_fd_count = 1;
+	}
 	o.new_session = true; /* Ctrl-C is for the parent, which stops the children in their order */
 	c->started_ms = clock_now_ms();
 	rc = spawn_start(&o, &spawned, e);
@@ -202,7 +219,7 @@ static void restart_due(struct supervisor *s)
 
 		if (c->pid != 0 || c->restart_ms > now)
 			continue;
-		if (start_child(c, &e) == ERR_OK)
+		if (start_child(s, c, &e) == ERR_OK)
 			log_info(c->name, "started again (pid %d)", (int)c->pid);
 		else
 			schedule_restart(c, e.text);
@@ -225,34 +242,88 @@ static unsigned signal_children(struct supervisor *s, bool only_first, int signa
 	return n;
 }
 
-static void wait_signal(const sigset_t *set, int64_t until_ms, int *ret_signal)
+static const struct child *find_silent(const struct supervisor *s, const struct restart_msg *m)
 {
-	int64_t left = until_ms - clock_now_ms();
-	struct timespec ts = {left > 0 ? left / 1000 : 0, left > 0 ? left % 1000 * 1000000 : 0};
+	unsigned i;
 
-	*ret_signal = sigtimedwait(set, NULL, &ts);
+	for (i = 0; i < s->count; i++) {
+		const struct child *c = &s->children[i];
+
+		if (strcmp(c->name, m->name) == 0 && c->pid != 0 && c->pid == m->pid && !c->is_asking)
+			return c;
+	}
+	return NULL;
 }
 
-static void stop_all(struct supervisor *s, const sigset_t *set)
+/* The worst that a control process gone wild reaches here is a restart of its own node's children every few seconds. */
+static void take_ask(const struct supervisor *s, const struct restart_msg *m)
+{
+	const struct child *c;
+
+	if (m->version != RESTART_MSG_VERSION || memchr(m->name, '\0', sizeof m->name) == NULL)
+		return;
+	c = find_silent(s, m);
+	if (c == NULL || clock_now_ms() - c->started_ms < RESTART_EVERY_MS)
+		return;
+	log_warn(c->name, "does not answer the control process (pid %d) -> killed", (int)c->pid);
+	kill(c->pid, SIGKILL);
+}
+
+static void read_asks(const struct supervisor *s)
+{
+	struct restart_msg m;
+	unsigned i;
+	int rc;
+
+	for (i = 0; i < MAX_ASKS; i++) {
+		rc = seq_recv(s->ask_fd, &m, sizeof m, NULL);
+		if (rc == ERR_OK)
+			take_ask(s, &m);
+		else if (rc != ERR_PROTOCOL) /* a packet of another length is thrown away */
+			return;
+	}
+}
+
+/* *ret_signal is 0 when none came. */
+static void wait_signal(const struct supervisor *s, int64_t until_ms, int *ret_signal)
+{
+	struct pollfd p[] = {{s->signal_fd, POLLIN, 0}, {s->ask_fd, POLLIN, 0}};
+	int64_t left = until_ms - clock_now_ms();
+	struct signalfd_siginfo info;
+
+	*ret_signal = 0;
+	if (poll(p, 2, left > 0 ? (int)left : 0) <= 0)
+		return;
+	if (p[1].revents != 0)
+		read_asks(s);
+	if (p[0].revents != 0 && read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+		*ret_signal = (int)info.ssi_signo;
+}
+
+static void stop_all(struct supervisor *s)
 {
 	int64_t begun = clock_now_ms();
 	int got;
 
+	/* Whoever is busy with ending is not silent. */
+	if (s->ask_fd >= 0)
+		close(s->ask_fd);
+	s->ask_fd = -1;
 	signal_children(s, true, SIGTERM);
 	while (signal_children(s, true, 0) > 0 && clock_now_ms() < begun + STOP_FIRST_MS) {
-		wait_signal(set, begun + STOP_FIRST_MS, &got);
+		wait_signal(s, begun + STOP_FIRST_MS, &got);
 		reap(s, true);
 	}
 	signal_children(s, false, SIGTERM);
 	while (signal_children(s, false, 0) > 0 && clock_now_ms() < begun + STOP_ALL_MS) {
-		wait_signal(set, begun + STOP_ALL_MS, &got);
+		wait_signal(s, begun + STOP_ALL_MS, &got);
 		reap(s, true);
 	}
 	if (signal_children(s, false, SIGKILL) > 0)
 		log_warn("node", "some children did not stop within %d s: killed", STOP_ALL_MS / 1000);
 	/* SIGKILL cannot be refused; bounded all the same, for a child in an uninterruptible sleep. */
 	while (signal_children(s, false, 0) > 0 && clock_now_ms() < begun + STOP_ALL_MS + 1000) {
-		wait_signal(set, clock_now_ms() + 100, &got);
+		wait_signal(s, clock_now_ms() + 100, &got);
 		reap(s, true);
 	}
 }
@@ -284,7 +355,7 @@ static bool start_all(struct supervisor *s)
 	unsigned i;
 
 	for (i = 0; i < s->count; i++)
-		if (start_child(&s->children[i], &e) != ERR_OK) {
+		if (start_child(s, &s->children[i], &e) != ERR_OK) {
 			log_error(s->children[i].name, "cannot be started: %s", e.text);
 			return false;
 		}
@@ -302,10 +373,11 @@ static int64_t next_restart(const struct supervisor *s)
 	return soonest;
 }
 
-int supervise_run(struct supervisor *s)
+/* Both ends stay open here: a new control process takes over where the dead one was. */
+static int open_fds(struct supervisor *s, struct err *e)
 {
 	sigset_t set;
-	int got, code = 0;
+	int fds[2];
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
@@ -313,6 +385,25 @@ int supervise_run(struct supervisor *s)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	s->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (s->signal_fd < 0)
+		return err_sys(e, errno, "signalfd");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0)
+		return err_sys(e, errno, "socketpair");
+	s->ask_fd = fds[0];
+	s->control_fd = fds[1];
+	return ERR_OK;
+}
+
+int supervise_run(struct supervisor *s)
+{
+	struct err e = ERR_INIT;
+	int got, code = 0;
+
+	if (open_fds(s, &e) != ERR_OK) {
+		log_error("node", "%s", e.text);
+		return 1;
+	}
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
 		log_warn("node", "orphans go to init, not here: %s", strerror(errno));
 	if (start_all(s)) {
@@ -322,7 +413,7 @@ int supervise_run(struct supervisor *s)
 		code = SUPERVISE_EX_CONFIG;
 	}
 	while (code == 0) {
-		wait_signal(&set, next_restart(s), &got);
+		wait_signal(s, next_restart(s), &got);
 		if (got > 0 && got != SIGCHLD) {
 			log_info("node", "%s -> stopping", strsignal(got));
 			break;
@@ -332,7 +423,7 @@ int supervise_run(struct supervisor *s)
 		else
 			restart_due(s);
 	}
-	stop_all(s, &set);
+	stop_all(s);
 	log_info("node", "stopped");
 	return code;
 }

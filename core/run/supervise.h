@@ -20,6 +20,7 @@ struct child {
 	char *argv[SUPERVISE_MAX_ARGS];
 	const char *user; /* borrowed; NULL: as the caller */
 	uint64_t ambient_caps;
+	bool is_asking;  /* the control process: gets control_fd, and is never restarted on request */
 	bool stops_last; /* the store: the others need it to say goodbye */
 	pid_t pid;       /* 0: not running */
 	int64_t started_ms;
@@ -31,6 +32,8 @@ struct supervisor {
 	const struct config *config;
 	struct child children[SUPERVISE_MAX_CHILDREN];
 	unsigned count;
+	int ask_fd, control_fd; /* the two ends of the socketpair with the control process (core/run/restart_msg.h) */
+	int signal_fd;
 };
 
 /* List the children; bin_dir holds the programs, config_path is passed on. Nothing is started. */
