@@ -503,6 +503,7 @@ int daemon_start(const struct daemon_options *o, struct err *e)
 		rc = sandbox_enter(e);
 	if (rc != ERR_OK)
 		return rc;
+	log_info(OBJ, "sandbox: %s", sandbox_describe());
 	log_info(OBJ, "ready: %u addresses, %u ports, %u peers; the fence is %s", d.allow.vip_count, d.allow.port_count,
 	         d.allow.peer_count + d.allow.named_count, nft_is_active(&d.nft) ? "active" : "missing");
 	return ERR_OK;

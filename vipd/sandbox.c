@@ -113,6 +113,15 @@ static int filter_calls(struct err *e)
 }
 #endif
 
+const char *sandbox_describe(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	return "CAP_NET_ADMIN and CAP_NET_RAW only, no new privileges, any system call (sanitizer)";
+#else
+	return "CAP_NET_ADMIN and CAP_NET_RAW only, no new privileges, no files, programs or new sockets (system call filter)";
+#endif
+}
+
 int sandbox_enter(struct err *e)
 {
 	int rc;

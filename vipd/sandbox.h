@@ -11,4 +11,7 @@ int sandbox_check_capabilities(struct err *e) MUST_USE;
  * other one kills the process (it has been taken over, or is broken). No socket, file or program can be opened afterwards. */
 int sandbox_enter(struct err *e) MUST_USE;
 
+/* What sandbox_enter has put in force, for the log. */
+const char *sandbox_describe(void);
+
 #endif
