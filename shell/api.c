@@ -56,6 +56,8 @@ static enum err_code code_of_status(long status)
 		return ERR_INVAL;
 	case 404:
 		return ERR_NOTFOUND;
+	case 401:
+	case 403:
 	case 409:
 		return ERR_REFUSED;
 	case 503:

@@ -1,4 +1,5 @@
-/* HTTP to the nodes named by --node: the first that answers serves, redirects lead to the controller. */
+/* HTTP to the nodes named by --node, over TLS with the administrator's certificate, or over a node's unix socket: the first
+ * that answers serves. */
 #ifndef SHELL_HTTP_H
 #define SHELL_HTTP_H
 
@@ -24,17 +25,19 @@ struct http_reply {
 	char url[HTTP_URL_SIZE]; /* of the node that answered */
 };
 
-/* nodes: comma-separated URLs; scheme and port may be left out. *ret is returned: http_free. ERR_INVAL names a bad URL. */
-int http_new(const char *nodes, struct http **ret, struct err *e) MUST_USE;
+/* nodes: comma-separated URLs and unix:PATH; scheme and port may be left out. tls_dir: where ca.pem, admin.pem and admin.key
+ * are; needed for https only. *ret is returned: http_free. ERR_INVAL names a bad URL. */
+int http_new(const char *nodes, const char *tls_dir, struct http **ret, struct err *e) MUST_USE;
 void http_free(struct http *h);
 
-/* Ask the nodes in order, the one that answered last first, 1 s for each connection, at most 3 redirects. A node that says 503
+/* Ask the nodes in order, the one that answered last first, 1 s for each connection. A node that says 503
  * to a GET (it is cut off, say) is passed over when another one knows more. A POST goes on to the next node only while none can
  * have received it. *ret is filled on ERR_OK, whatever its status; free ret->body. Errors: ERR_UNREACHABLE (nobody; each is
- * named), ERR_NOQUORUM (redirected in circles), ERR_AMBIGUOUS (a POST was sent and no answer came). */
+ * named), ERR_REFUSED (a certificate does not fit), ERR_INVAL (certificate files), ERR_AMBIGUOUS (a POST was sent and no answer
+ * came). */
 int http_send(struct http *h, const struct http_request *r, struct http_reply *ret, struct err *e) MUST_USE;
 
-/* The hosts of the list, comma-separated, without scheme and port; borrowed. */
+/* The hosts of the list for libpq, comma-separated, without scheme and port; of a unix socket its directory; borrowed. */
 const char *http_hosts(const struct http *h);
 
 #endif

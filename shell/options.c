@@ -6,8 +6,11 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#define DEFAULT_SOCKET        "/run/mha4rdb/api.sock"
 #define DEFAULT_NODE          "http://127.0.0.1:7400"
+#define DEFAULT_TLS_DIR       ".mha4rdb" /* under $HOME */
 #define DEFAULT_SQL_PORT      "5433"
 #define DEFAULT_EVENTS        50
 #define DEFAULT_WATCH_SECONDS 2
@@ -28,7 +31,10 @@ struct option_row {
 };
 
 static const struct option_row rows[] = {
-        {OPT_NODE, 'n', 1, "--node", "URL,...", "nodes to ask, in this order ($MHA_NODE, else " DEFAULT_NODE ")", TEXT(nodes)},
+        {OPT_NODE, 'n', 1, "--node", "URL,...",
+         "nodes to ask, in this order: https://HOST:7400, or unix:PATH ($MHA_NODE, else this host's)", TEXT(nodes)},
+        {OPT_TLS_DIR, 0, 1, "--tls-dir", "DIR", "where ca.pem, admin.pem and admin.key are ($MHA_TLS_DIR, else ~/.mha4rdb)",
+         TEXT(tls_dir)},
         {OPT_FORMAT, 'f', 1, "--format", "FORMAT", "table, json or csv; after the noun sql only as --format", CHECKED},
         {OPT_YES, 'y', 0, "--yes", "", "do not ask before something that interrupts clients or may lose data", FLAG(yes)},
         {OPT_WATCH, 0, 2, "--watch", "=SECONDS", "show it again and again (every 2 seconds)", CHECKED},
@@ -56,12 +62,21 @@ static const struct option_row rows[] = {
 };
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
 
+static const char *from_environment(const char *name, const char *otherwise)
+{
+	const char *value = getenv(name);
+
+	return value != NULL && value[0] != '\0' ? value : otherwise;
+}
+
 void options_init(struct options *o)
 {
-	const char *nodes = getenv("MHA_NODE");
+	static char tls_dir[512];
 
 	memset(o, 0, sizeof *o);
-	o->nodes = nodes != NULL && nodes[0] != '\0' ? nodes : DEFAULT_NODE;
+	o->nodes = from_environment("MHA_NODE", access(DEFAULT_SOCKET, F_OK) == 0 ? "unix:" DEFAULT_SOCKET : DEFAULT_NODE);
+	snprintf(tls_dir, sizeof tls_dir, "%s/" DEFAULT_TLS_DIR, from_environment("HOME", "/root"));
+	o->tls_dir = from_environment("MHA_TLS_DIR", tls_dir);
 	o->database = "config";
 	o->sql_port = DEFAULT_SQL_PORT;
 	o->limit = DEFAULT_EVENTS;

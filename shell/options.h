@@ -29,6 +29,7 @@ enum option_bit {
 	OPT_SQL_PORT = 1 << 14,
 	OPT_HELP = 1 << 15,
 	OPT_VERSION = 1 << 16,
+	OPT_TLS_DIR = 1 << 17,
 	OPT_ROLE = 1 << 20,
 	OPT_TTL = 1 << 21,
 	OPT_OUT = 1 << 22,
@@ -38,12 +39,14 @@ enum option_bit {
 
 /* Taken by every command. */
 #define OPT_GLOBAL                                                                                                             \
-	(OPT_NODE | OPT_FORMAT | OPT_YES | OPT_DATABASE | OPT_USER | OPT_SQL_HOST | OPT_SQL_PORT | OPT_HELP | OPT_VERSION)
+	(OPT_NODE | OPT_FORMAT | OPT_YES | OPT_DATABASE | OPT_USER | OPT_SQL_HOST | OPT_SQL_PORT | OPT_HELP | OPT_VERSION |    \
+	 OPT_TLS_DIR)
 
 /* All strings are borrowed from argv or the environment. */
 struct options {
-	unsigned given;    /* enum option_bit */
-	const char *nodes; /* comma-separated URLs */
+	unsigned given;      /* enum option_bit */
+	const char *nodes;   /* comma-separated URLs */
+	const char *tls_dir; /* ca.pem, admin.pem, admin.key */
 	enum out_format format;
 	bool yes, force, follow;
 	unsigned watch_seconds; /* 0: run once */

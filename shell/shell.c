@@ -19,7 +19,7 @@ int shell_init(struct shell *sh, const struct options *o, struct err *e)
 {
 	memset(sh, 0, sizeof *sh);
 	out_init(&sh->out, o->format);
-	return http_new(o->nodes, &sh->http, e);
+	return http_new(o->nodes, o->tls_dir, &sh->http, e);
 }
 
 void shell_done(struct shell *sh)

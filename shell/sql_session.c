@@ -6,6 +6,7 @@
 #include "shell/sql_print.h"
 #include "shell/text.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <libpq-fe.h>
 #include <poll.h>
@@ -67,10 +68,33 @@ static int refuse_connection(struct shell *sh, PGconn *conn, PGPing ping, struct
 	return rc;
 }
 
+/* The SQL port as the name of the socket in a run directory tells it; the option's when it was given or there is none. */
+static const char *find_port(const struct options *o, const char *host, char *buf, size_t size)
+{
+	static const char begin[] = ".s.PGSQL.";
+	DIR *dir = host[0] == '/' && (o->given & OPT_SQL_PORT) == 0 ? opendir(host) : NULL;
+	const char *port = o->sql_port;
+	struct dirent *d;
+
+	while (dir != NULL && (d = readdir(dir)) != NULL) {
+		const char *digits = d->d_name + sizeof begin - 1;
+
+		if (strncmp(d->d_name, begin, sizeof begin - 1) != 0 || strspn(digits, "0123456789") != strlen(digits))
+			continue;
+		if (str_copy(buf, size, digits))
+			port = buf;
+	}
+	if (dir != NULL)
+		closedir(dir);
+	return port;
+}
+
 /* A new connection. */
 static int connect_to(struct shell *sh, const struct options *o, PGconn **ret, struct err *e)
 {
 	const char *host = o->sql_host != NULL ? o->sql_host : http_hosts(sh->http);
+	char found[16];
+	const char *port = find_port(o, host, found, sizeof found);
 	const char *const keys[] = {"host",
 	                            "port",
 	                            "dbname",
@@ -82,8 +106,7 @@ static int connect_to(struct shell *sh, const struct options *o, PGconn **ret, s
 	                            "gssencmode",
 	                            NULL};
 	const char *const values[] =
-	        {host,   o->sql_port, o->database, o->user, "mha-shell", CONNECT_TIMEOUT_S, SOCKET_TIMEOUT_MS,
-	         "UTF8", "disable",   NULL};
+	        {host, port, o->database, o->user, "mha-shell", CONNECT_TIMEOUT_S, SOCKET_TIMEOUT_MS, "UTF8", "disable", NULL};
 	PGconn *conn = PQconnectdbParams(keys, values, 0);
 	int rc;
 

@@ -1,10 +1,11 @@
 """A stand-in for mhad's API, for the tests of mha-shell only.
 
-It speaks the shell's side of the API (status, nodes, groups, vips, events with long poll, orders) with canned state, and can be told to redirect, to
-refuse, to time out and to stay silent. It decides nothing; what the real mhad decides is tested with the lab.
+It speaks the shell's side of the API (status, nodes, groups, vips, events with long poll, orders) with canned state, and can be told to refuse, to
+time out and to stay silent. It decides nothing; what the real mhad decides is tested with the lab.
 """
 import http.server
 import json
+import socketserver
 import threading
 import urllib.parse
 
@@ -25,14 +26,17 @@ def event(number, text, severity="info", group="main"):
             "severity": severity, "text": text}
 
 
-class Standin:
-    """One node. `answers` maps (method, path) to (status, body) and overrides the canned state; redirect_to sends everything elsewhere."""
+class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    pass
 
-    def __init__(self):
+
+class Standin:
+    """One node. `answers` maps (method, path) to (status, body) and overrides the canned state. tls: an ssl.SSLContext; path: of a unix socket."""
+
+    def __init__(self, tls=None, path=None):
         self.status = json.loads(json.dumps(STATUS))
         self.events = [event(1, "node n2 is online"), event(2, "primary n1 is silent -> fence it", "warning")]
         self.answers = {}
-        self.redirect_to = None
         self.is_silent = False
         self.requests = []
         self.changed = threading.Condition()
@@ -50,9 +54,16 @@ class Standin:
             def do_POST(self):
                 node.handle(self, self.rfile.read(int(self.headers["Content-Length"])))
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if path is not None:
+            self.server = UnixServer(path, Handler)
+            self.url = "unix:" + path
+        else:
+            self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+            self.url = "%s://127.0.0.1:%d" % ("https" if tls else "http", self.server.server_port)
+        if tls is not None:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
+        self.server.handle_error = lambda *args: None
         self.server.daemon_threads = True
-        self.url = "http://127.0.0.1:%d" % self.server.server_port
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
@@ -73,9 +84,6 @@ class Standin:
     def handle(self, request, body):
         self.requests.append((request.command, request.path, json.loads(body) if body else None))
         url = urllib.parse.urlsplit(request.path)
-        if self.redirect_to is not None:
-            self.reply(request, 307, {}, {"Location": self.redirect_to + request.path})
-            return
         answer = self.answers.get((request.command, url.path))
         if answer is None:
             answer = self.canned(request.command, url.path, urllib.parse.parse_qs(url.query))
