@@ -7,6 +7,7 @@
 
 #include "core/base/str.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Before the first connection to dqlite; more than once is harmless. */
@@ -21,5 +22,11 @@ void interrupt_request(uint64_t id);
 
 /* Its answer has come: a request for it has nothing to wait for any more. */
 void interrupt_forget(uint64_t id);
+
+/* The same ear hears how statements end: note how many rows this one changes, for one that shares a request with others. */
+void interrupt_count(uint64_t id);
+
+/* Ends what interrupt_count began. False, with 0 in *ret, when the statement has not ended. */
+bool interrupt_take_count(uint64_t id, uint64_t *ret);
 
 #endif

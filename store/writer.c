@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 #include "core/base/str.h"
 #include "store/interrupt.h"
+#include "store/writer_join.h"
 #include "store/writer_unit.h"
 
 #include <assert.h>
@@ -12,7 +13,8 @@
 #include <sys/queue.h>
 
 #define GROUP_MAX     64
-#define BUSY_RETRY_MS 5 /* another connection writes (a migration, a dying one): it ends soon */
+#define ALONE_GROUPS  16 /* after a joined request that failed: where one statement fails, others will */
+#define BUSY_RETRY_MS 5  /* another connection writes (a migration, a dying one): it ends soon */
 #define BUSY_LIMIT_MS 10000
 
 TAILQ_HEAD(unit_list, writer_unit);
@@ -33,6 +35,8 @@ struct writer {
 	struct unit_list waiting;
 	struct unit_list group;      /* taken out of waiting, being run */
 	struct writer_unit *current; /* of the group */
+	struct writer_unit *joined;  /* the last of those that are being run together with `current` */
+	unsigned alone_groups;       /* this many are run statement by statement */
 	struct writer_unit *tx;
 	bool is_delivering, is_closing;
 	int64_t busy_limit_ms; /* when to stop retrying; 0: not retrying */
@@ -99,12 +103,18 @@ static void single_cb(void *arg, const struct dq_result *r)
 /* --- a group --- */
 
 static void group_stmt_cb(void *arg, const struct dq_result *r);
+static void join_cb(void *arg, const struct dq_result *r);
 
 static void run_current(struct writer *w)
 {
 	struct writer_unit *u = w->current;
 	dq_cb cb = w->state == WRITER_SINGLE ? single_cb : group_stmt_cb;
 
+	w->joined = NULL;
+	if (w->state == WRITER_GROUP && w->alone_groups == 0)
+		w->joined = writer_join_send(w->dq, u, join_cb, w);
+	if (w->joined != NULL)
+		return;
 	if (u->stmt.returns_rows)
 		dq_query(w->dq, u->stmt.sql, u->stmt.params, u->stmt.param_count, cb, w);
 	else
@@ -226,6 +236,43 @@ static void group_stmt_cb(void *arg, const struct dq_result *r)
 		dq_exec(w->dq, "BEGIN", NULL, 0, group_probe_cb, w);
 	else
 		group_next(w);
+}
+
+/* The transaction is gone, and so is all that was done in it: nobody has been told anything yet. */
+static void join_rollback_cb(void *arg, const struct dq_result *r)
+{
+	struct writer *w = arg;
+	struct writer_unit *u;
+
+	(void)r;
+	TAILQ_FOREACH(u, &w->group, link)
+	u->code = 0;
+	w->current = TAILQ_FIRST(&w->group);
+	w->alone_groups = ALONE_GROUPS;
+	run_begin(w);
+}
+
+/* A failure may be of any of them. What was asked of interrupt.h stays: it stops the same statement when it runs alone. */
+static void join_cb(void *arg, const struct dq_result *r)
+{
+	struct writer *w = arg;
+	struct writer_unit *last = w->joined, *u;
+	bool have_run = writer_join_keep(w->current, last, r), is_lost = is_connection_code(r->code);
+
+	for (u = w->current; have_run || is_lost; u = TAILQ_NEXT(u, link)) {
+		writer_unit_note_answer(u, r);
+		if (u == last)
+			break;
+	}
+	w->joined = NULL;
+	if (is_lost) {
+		group_lost(w);
+	} else if (!have_run) {
+		dq_exec(w->dq, "ROLLBACK", NULL, 0, join_rollback_cb, w);
+	} else {
+		w->current = last;
+		group_next(w);
+	}
 }
 
 static void group_begin_cb(void *arg, const struct dq_result *r)
@@ -400,6 +447,8 @@ static void advance(struct writer *w)
 		take(w, TAILQ_FIRST(&w->waiting));
 	w->current = u;
 	w->state = n == 1 ? WRITER_SINGLE : WRITER_GROUP;
+	if (n > 1 && w->alone_groups > 0)
+		w->alone_groups--;
 	if (n == 1)
 		run_current(w);
 	else
@@ -461,7 +510,7 @@ void writer_cancel(struct writer_unit *u)
 
 	if (u == w->tx && w->state == WRITER_TX_RUN)
 		interrupt_request(u->id);
-	else if ((w->state == WRITER_SINGLE || w->state == WRITER_GROUP) && w->current == u)
+	else if ((w->state == WRITER_SINGLE || w->state == WRITER_GROUP) && (w->current == u || u->is_joined))
 		interrupt_request(u->id);
 }
 

@@ -13,6 +13,7 @@ struct writer_unit {
 	TAILQ_ENTRY(writer_unit) link; /* in waiting, or in group */
 	struct writer *w;
 	bool is_tx, is_abandoned;
+	bool is_joined;          /* its text went out in one request with others' */
 	struct writer_stmt stmt; /* owns its memory */
 	uint64_t id;             /* of the statement that runs or will run */
 	dq_cb cb;

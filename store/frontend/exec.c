@@ -285,9 +285,10 @@ static void write_cb(void *arg, const struct dq_result *r)
 static struct writer_stmt stmt_to_write(const struct op *op)
 {
 	const struct statement *st = op->in.st;
+	size_t used = st->info.param_count; /* a client may declare and send more than the text has */
 	struct writer_stmt stmt = {.sql = text_to_send(op),
 	                           .params = op->in.params,
-	                           .param_count = op->in.param_count,
+	                           .param_count = op->in.param_count < used ? op->in.param_count : used,
 	                           .returns_rows = statement_returns_rows(st),
 	                           .is_alone = st->info.is_alone};
 

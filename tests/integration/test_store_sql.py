@@ -371,6 +371,39 @@ def test_a_group_that_commits_together_fails_apart(node, table):
     assert [r[0] for r in cur.fetchall()] == [k for k in range(12) if k % 3 != 0]
 
 
+@pytest.mark.parametrize("more_texts", [[], ["UPDATE t SET f = 1.5 WHERE n = $1 /* never closed"]])
+def test_statements_that_travel_together_are_told_their_own_counts(node, table, more_texts):
+    """A trigger's changes do not count, a comment or a semicolon at the end swallows nothing, and parameters stay with their statement,
+    also those that a client sends although the text has no place for them."""
+    cur = table.cursor()
+    cur.execute("CREATE TABLE seen (id INTEGER PRIMARY KEY, k INTEGER)")
+    cur.execute("CREATE TRIGGER t_seen AFTER UPDATE ON t BEGIN INSERT INTO seen(k) VALUES (new.n), (new.n); END")
+    for k in range(12):
+        cur.executemany("INSERT INTO t(n, name) VALUES (%s, %s)", [(k, f"{k}-{i}") for i in range(k)])
+    texts = ["UPDATE t SET f = 1.5 WHERE n = $1", "UPDATE t SET f = 1.5 WHERE n = $1 -- all of them;", "UPDATE t SET f = 1.5 WHERE n = $1; ;"]
+    texts += more_texts
+    holder = node.local()
+    holder.cursor().execute("INSERT INTO t(id, name) VALUES (1000, 'holder')")  # keeps the slot, so that the others gather
+    results = {}
+
+    def work(k):
+        with node.pg3() as c:
+            values = [str(k).encode(), b"more"][: 1 + k % 2]
+            done = c.pgconn.exec_params(texts[k % len(texts)].encode(), values, [20, 25][: len(values)])
+            results[k] = done.command_status or done.error_message
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(12)]
+    [t.start() for t in threads]
+    time.sleep(0.3)  # most of them wait now; the outcome does not depend on it
+    holder.commit()
+    holder.close()
+    [t.join(30) for t in threads]
+    assert results == {k: f"UPDATE {k}".encode() for k in range(12)}
+    cur.execute("SELECT n, count(*) FROM t WHERE f = 1.5 GROUP BY n ORDER BY n")
+    assert cur.fetchall() == [(k, k) for k in range(1, 12)]
+    cur.execute("DROP TABLE seen")
+
+
 def test_a_session_that_dies_gives_the_slot_back(node, table):
     c = node.tcp()
     c.cursor().execute("INSERT INTO t(id) VALUES (1)")

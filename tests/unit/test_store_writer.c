@@ -2,6 +2,7 @@
 #include "store/writer.h"
 
 #include "core/base/str.h"
+#include "store/interrupt.h"
 
 #include <setjmp.h>
 #include <sqlite3.h>
@@ -12,6 +13,51 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+/* --- what SQLite would tell --- */
+
+#define IDS_MAX 64
+
+static struct {
+	uint64_t last_id;
+	bool is_counted[IDS_MAX], was_stopped[IDS_MAX];
+	int missing; /* this many statements of a joined request do not end */
+} ear;
+
+uint64_t interrupt_next_id(void)
+{
+	assert_true(ear.last_id + 1 < IDS_MAX);
+	return ++ear.last_id;
+}
+
+void interrupt_put_mark(struct buf *sql, uint64_t id)
+{
+	buf_printf(sql, "/*%u*/", (unsigned)id);
+}
+
+void interrupt_request(uint64_t id)
+{
+	ear.was_stopped[id] = true;
+}
+
+void interrupt_forget(uint64_t id)
+{
+	ear.was_stopped[id] = false;
+}
+
+void interrupt_count(uint64_t id)
+{
+	ear.is_counted[id] = true;
+}
+
+/* A statement changes as many rows as its number says. */
+bool interrupt_take_count(uint64_t id, uint64_t *ret)
+{
+	assert_true(ear.is_counted[id]);
+	ear.is_counted[id] = false;
+	*ret = id;
+	return ear.missing-- <= 0;
+}
 
 /* --- a dq that writes down what it is asked, and answers when told --- */
 
@@ -33,10 +79,16 @@ struct dq *dq_new(uv_loop_t *loop, const char *address, const char *database)
 
 static void take(const char *sql, dq_cb cb, void *arg)
 {
-	const char *behind = strstr(sql, "*/");
-
 	assert_null(fake.cb); /* one at a time */
-	buf_printf(&fake.log, "%s%s", fake.log.len > 0 ? ";" : "", behind != NULL ? behind + 2 : sql);
+	if (fake.log.len > 0)
+		buf_puts(&fake.log, ";");
+	for (; *sql != '\0'; sql++) {
+		const char *behind = strncmp(sql, "/*", 2) == 0 ? strstr(sql, "*/") : NULL;
+
+		if (behind != NULL)
+			sql = behind + 2;
+		buf_add(&fake.log, *sql == '\n' ? "+" : *sql == ';' ? "" : sql, *sql != ';');
+	}
 	fake.cb = cb;
 	fake.arg = arg;
 }
@@ -91,9 +143,13 @@ static uv_loop_t loop;
 static struct writer *writer;
 static char told[256]; /* "name:code " per answer */
 
+static uint64_t counts[128]; /* of changed rows, by the statement's letter */
+
 static void told_cb(void *arg, const struct dq_result *r)
 {
 	size_t len = strlen(told);
+
+	counts[(unsigned char)*(const char *)arg & 127] = r->changes;
 
 	snprintf(told + len, sizeof(told) - len, "%s:%d ", (const char *)arg, r->code);
 }
@@ -110,6 +166,8 @@ static int setup(void **state)
 	(void)state;
 	told[0] = '\0';
 	memset(&fake, 0, sizeof(fake));
+	memset(&ear, 0, sizeof(ear));
+	memset(&counts, 0, sizeof(counts));
 	uv_loop_init(&loop);
 	writer = writer_new(&loop, "", "config");
 	return 0;
@@ -145,6 +203,82 @@ static void what_waits_together_is_committed_together(void **state)
 	assert_string_equal(told, "a:0 "); /* nobody is told before the commit */
 	ANSWER(0);
 	assert_string_equal(told, "a:0 b:0 c:0 ");
+}
+
+/* a runs; b, c, d and e wait for it. */
+static void submit_five(void)
+{
+	static const char *const names[] = {"a", "b", "c", "d", "e"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		submit(names[i]);
+}
+
+static void many_go_out_in_one_request_and_each_is_told_its_own_count(void **state)
+{
+	(void)state;
+	submit_five();
+	ANSWER(0, 0, 0);
+	assert_string_equal(fake.log.data, "a;BEGIN IMMEDIATE;b+c+d+e;COMMIT");
+	assert_string_equal(told, "a:0 ");
+	ANSWER(0);
+	assert_string_equal(told, "a:0 b:0 c:0 d:0 e:0 ");
+	assert_int_equal(counts['b'], 2);
+	assert_int_equal(counts['e'], 5);
+}
+
+static void a_failure_among_many_starts_over_one_by_one(void **state)
+{
+	(void)state;
+	submit_five();
+	ANSWER(0, 0, SQLITE_CONSTRAINT, 0, 0);
+	ANSWER(0, SQLITE_CONSTRAINT, SQLITE_ERROR /* the transaction lives */, 0, 0);
+	assert_string_equal(told, "a:0 ");
+	ANSWER(0);
+	assert_string_equal(fake.log.data, "a;BEGIN IMMEDIATE;b+c+d+e;ROLLBACK;BEGIN IMMEDIATE;b;c;BEGIN;d;e;COMMIT");
+	assert_string_equal(told, "a:0 b:0 c:19 d:0 e:0 ");
+}
+
+/* A text may swallow what stands behind it. */
+static void many_of_which_one_did_not_end_start_over(void **state)
+{
+	(void)state;
+	submit_five();
+	ear.missing = 1;
+	ANSWER(0, 0, 0, 0, 0, 0, 0, 0, 0);
+	assert_string_equal(told, "a:0 ");
+	ANSWER(0);
+	assert_string_equal(fake.log.data, "a;BEGIN IMMEDIATE;b+c+d+e;ROLLBACK;BEGIN IMMEDIATE;b;c;d;e;COMMIT");
+	assert_string_equal(told, "a:0 b:0 c:0 d:0 e:0 ");
+}
+
+static void leadership_lost_among_many_is_not_ambiguous(void **state)
+{
+	(void)state;
+	submit_five();
+	ANSWER(0, 0, DQ_LEADERSHIP_LOST);
+	assert_string_equal(told, "a:0 b:10250 c:10250 d:10250 e:10250 ");
+}
+
+static void one_of_many_can_be_stopped_and_stays_stopped_when_they_start_over(void **state)
+{
+	struct writer_unit *c;
+
+	(void)state;
+	submit("a");
+	submit("b");
+	c = submit("c");
+	submit("d");
+	submit("e");
+	ANSWER(0, 0);
+	writer_cancel(c);
+	assert_true(ear.was_stopped[3]);
+	ANSWER(SQLITE_INTERRUPT, 0, 0, 0);
+	assert_true(ear.was_stopped[3]); /* SQLite stops it as soon as it starts */
+	ANSWER(SQLITE_INTERRUPT);
+	assert_false(ear.was_stopped[3]);
+	ANSWER(SQLITE_ERROR, 0, 0, 0);
+	assert_string_equal(told, "a:0 b:0 c:9 d:0 e:0 ");
 }
 
 static void a_failing_statement_fails_alone(void **state)
@@ -307,6 +441,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        TEST(one_statement_is_its_own_transaction),
 	        TEST(what_waits_together_is_committed_together),
+	        TEST(many_go_out_in_one_request_and_each_is_told_its_own_count),
+	        TEST(a_failure_among_many_starts_over_one_by_one),
+	        TEST(many_of_which_one_did_not_end_start_over),
+	        TEST(leadership_lost_among_many_is_not_ambiguous),
+	        TEST(one_of_many_can_be_stopped_and_stays_stopped_when_they_start_over),
 	        TEST(a_failing_statement_fails_alone),
 	        TEST(a_statement_that_ends_the_transaction_costs_others_nothing),
 	        TEST(a_commit_that_fails_runs_its_statements_one_by_one),
