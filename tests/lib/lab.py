@@ -71,9 +71,9 @@ class Lab:
 
     keep_logs = False  # set once a test has failed
 
-    def __init__(self, directory=None, nodes=3, arbiter=False, engine="postgresql", profile="fast", durability="sync"):
+    def __init__(self, directory=None, nodes=3, arbiter=False, engine="postgresql", profile="fast", durability="sync", tls=True):
         self.dir = directory or tempfile.mkdtemp(prefix="mha-lab-", dir="/tmp")
-        self.nodes, self.arbiter, self.engine, self.profile, self.durability = nodes, arbiter, engine, profile, durability
+        self.nodes, self.arbiter, self.engine, self.profile, self.durability, self.tls = nodes, arbiter, engine, profile, durability, tls
         self.env = {}
 
     def __enter__(self):
@@ -97,7 +97,8 @@ class Lab:
     def up(self):
         """Returns the seconds it took."""
         start = time.monotonic()
-        options = ["--nodes", str(self.nodes), "--engine", self.engine, "--profile", self.profile, "--durability", self.durability]
+        options = ["--nodes", str(self.nodes), "--engine", self.engine, "--profile", self.profile, "--durability", self.durability,
+                   "--tls", "on" if self.tls else "off"]
         os.chmod(self.dir, 0o755)
         self.run("up", *options, *(["--arbiter"] if self.arbiter else []), timeout=180)
         self.load_env()
@@ -119,6 +120,17 @@ class Lab:
             self.run("down", check=False)
         if os.path.isdir(self.dir) and not os.listdir(self.dir):
             os.rmdir(self.dir)  # `up` had not come far enough to make it a lab
+
+    def add(self, host):
+        """One more host, fresh; not a member yet."""
+        self.run("add", host)
+        self.load_env()
+
+    def join(self, host):
+        self.run("join", host)
+
+    def wipe(self, host):
+        self.run("wipe", host)
 
     # --- faults ---
 
@@ -171,7 +183,8 @@ class Lab:
 
     def shell(self, host, *args, check=True, timeout=60):
         """mha-shell on a host, over its own API address."""
-        url = "http://%s:%s" % (self.env["LAB_ADDRESS_" + host], self.env["LAB_PEER_PORT"])
+        scheme = "https" if self.env["LAB_TLS"] == "on" else "http"
+        url = "%s://%s:%s" % (scheme, self.env["LAB_ADDRESS_" + host], self.env["LAB_PEER_PORT"])
         return self.run("exec", host, "mha-shell", "--node", url, *args, check=check, timeout=timeout)
 
     def status(self):
