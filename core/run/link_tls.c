@@ -1,5 +1,5 @@
 /* Encryption of the port: libwebsockets' two contexts take their certificates from core/base/tls.h, connection by connection,
- * so they stay current. A node without a certificate serves its unix socket only, and looks for one every second. */
+ * so they stay current. A node without a certificate serves its unix socket only, and looks for one all the time. */
 #include "core/run/link_internal.h"
 
 #include "core/base/clock.h"
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOOK_MS 1000
+#define LOOK_MS 100 /* soon: who was just told that the cluster is made may be asked at once */
 
 static struct conn *find_conn(struct link_hub *l, int fd)
 {
