@@ -18,10 +18,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <uv.h>
 
-#define EXIT_USAGE  2
-#define EXIT_CONFIG 78 /* EX_CONFIG: node.yaml or the certificates are at fault; starting again would not help */
+#define EXIT_USAGE   2
+#define EXIT_CONFIG  78 /* EX_CONFIG: node.yaml or the certificates are at fault; starting again would not help */
+#define FILES_WANTED 16384
 #define THREADPOOL_SIZE                                                                                                        \
 	"8" /* raft's disk work, SQL and dialling share libuv's pool; its default of 4 lets dialling starve the disk */
 
@@ -177,6 +179,17 @@ static int run(struct program *p, struct err *e)
 	return rc;
 }
 
+/* Sessions, relayed ones twice, and links: the usual 1024 are soon gone. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= FILES_WANTED)
+		return;
+	limit.rlim_cur = limit.rlim_max < FILES_WANTED ? limit.rlim_max : FILES_WANTED;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv)
 {
 	struct program p = {0};
@@ -189,6 +202,7 @@ int main(int argc, char **argv)
 	setenv("UV_THREADPOOL_SIZE", THREADPOOL_SIZE, 0);
 	signal(SIGPIPE, SIG_IGN);
 	secrecy_begin();
+	raise_file_limit();
 	log_init("mha-stored", "");
 	rc = config_load(path, &p.config, &e);
 	if (rc == 0)

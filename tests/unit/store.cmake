@@ -6,3 +6,4 @@ mha_unit_test(test_store_cluster SOURCES unit/test_store_cluster.c unit/store_fi
 if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/store_frontend.cmake)
   include(${CMAKE_CURRENT_LIST_DIR}/store_frontend.cmake)
 endif()
+mha_unit_test(test_front SOURCES unit/test_front.c unit/store_fixture.c unit/tls_fixture.c LIBS store)
