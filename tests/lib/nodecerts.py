@@ -21,15 +21,15 @@ class Authority:
                 "-days", DAYS, "-subj", "/CN=%s CA" % name, "-addext", "basicConstraints=critical,CA:TRUE",
                 "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
-    def issue(self, name, address):
-        """Paths of CA, certificate and key of one node."""
+    def issue(self, name, address, unit=None, days=DAYS):
+        """Paths of CA, certificate and key of one node; of an administrator with unit "mha4rdb-admin". Negative days: expired."""
         cert, key, request, more = (os.path.join(self.dir, name + end) for end in (".pem", ".key", ".csr", ".cnf"))
         openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", request,
-                "-subj", "/CN=" + name)
+                "-subj", ("/OU=" + unit if unit else "") + "/CN=" + name)
         with open(more, "w", encoding="utf-8") as f:
             f.write("basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\n"
                     "subjectAltName=DNS:%s,IP:%s\n" % (name, address))
-        openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key, "-CAcreateserial", "-out", cert, "-days", DAYS,
+        openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key, "-CAcreateserial", "-out", cert, "-days", days,
                 "-extfile", more)
         os.chmod(key, 0o600)
         return self.ca, cert, key
