@@ -153,6 +153,7 @@ static void node_with_another_nodes_certificate_is_not_linked(void **state)
 	fixture_start(&nodes[0], &loop);
 	fixture_start(&nodes[1], &loop);
 	never_linked();
+	assert_string_equal(nodes[1].hello, ""); /* it was told nothing */
 }
 
 static void revoked_node_is_put_out_and_stays_out(void **state)
