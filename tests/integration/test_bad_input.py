@@ -156,7 +156,7 @@ def test_the_shell_says_when_nobody_answers(lab):
 ])
 def test_a_wrong_request_gets_a_4xx_and_a_reason(lab, method, path, body):
     http = HTTPConnection("10.77.0.11", 7400)
-    http.sock = lab.connect("n1", 7400)
+    http.sock = lab.secure(lab.connect("n1", 7400))
     http.request(method, path, body)
     answer = http.getresponse()
     text = answer.read()

@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -233,6 +234,17 @@ class Lab:
         sock.settimeout(timeout)
         sock.connect((self.env.get("LAB_ADDRESS_" + host, host), int(port)))
         return sock
+
+    def secure(self, sock):
+        """The same connection with an administrator's certificate; as it is when the lab does without."""
+        if self.env["LAB_TLS"] == "off":
+            return sock
+        folder = self.env["LAB_TLS_DIR"]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(folder + "/ca.pem")
+        context.load_cert_chain(folder + "/admin.pem", folder + "/admin.key")
+        return context.wrap_socket(sock)
 
     # --- SQL ---
 
