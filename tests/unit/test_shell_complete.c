@@ -29,7 +29,7 @@ static void nouns_and_verbs_are_offered_where_they_can_stand(void **state)
 {
 	(void)state;
 	OFFERS("cl", NULL, "cluster");
-	OFFERS("", NULL, "cluster node group vip cert sql version help quit");
+	OFFERS("", NULL, "cluster node group store vip cert sql version help quit");
 	OFFERS("cluster ", NULL, "init status events policy set");
 	OFFERS("  group p", NULL, "pause");
 	OFFERS("nonsense ", NULL, "");
