@@ -79,9 +79,9 @@ def shown(value, form):
     return "-" if value is None else form % value
 
 
-def verdict(name, clients, ratio, p50_us):
-    """What TLS may cost, and whether it does."""
-    if name != "tls" or ratio is None:
+def verdict(work, name, clients, ratio, p50_us):
+    """What TLS may cost a write, and whether it does; a read goes to no other node."""
+    if name != "tls" or work == "select" or ratio is None:
         return ""
     words = ["%s: at most 15%% slower" % ("kept" if ratio >= 1 - TLS_MAX_LOSS else "MISSED")]
     if clients == 1:
@@ -89,14 +89,14 @@ def verdict(name, clients, ratio, p50_us):
     return "; ".join(words)
 
 
-def row_of(contestant, clients, rounds, names):
+def row_of(work, contestant, clients, rounds, names):
     name, base = contestant.name, contestant.baseline if contestant.baseline in names else None
     ratio = median_ratio(rounds, name, base, "ops_per_s") if base else None
     p50 = median_difference(rounds, name, base, "p50_us") if base else None
     return (str(clients), contestant.title, shown(median_of(rounds, name, "ops_per_s"), "%.0f"),
             *(shown(None if v is None else v / 1000, "%.2f") for v in (median_of(rounds, name, k) for k in ("p50_us", "p99_us"))),
             base or "", shown(ratio, "%.2f") if base else "", shown(None if p50 is None else p50 / 1000, "%+.2f") if base else "",
-            verdict(name, clients, ratio, p50))
+            verdict(work, name, clients, ratio, p50))
 
 
 def print_rows(rows):
@@ -116,7 +116,7 @@ def print_tables(results, args):
         if work not in results:
             continue
         print("\n" + title)
-        print_rows([HEAD] + [row_of(c, clients, rounds, args.contestants) for clients, rounds in results[work].items() for c in chosen])
+        print_rows([HEAD] + [row_of(work, c, clients, rounds, args.contestants) for clients, rounds in results[work].items() for c in chosen])
     print("\nops/s x and p50 +ms: against the contestant named beside it, within each round; then the median")
 
 

@@ -29,9 +29,10 @@ def test_a_round_that_lacks_one_of_the_two_does_not_count():
     (0.86, 290, "kept: at most 15% slower; kept: at most +0.3 ms p50"), (0.84, 290, "MISSED: at most 15% slower; kept: at most +0.3 ms p50"),
     (0.86, 310, "kept: at most 15% slower; MISSED: at most +0.3 ms p50")])
 def test_the_targets_of_tls_stand_beside_its_row(ratio, p50_us, words):
-    assert storebench.verdict("tls", 1, ratio, p50_us) == words
-    assert storebench.verdict("tls", 16, ratio, p50_us) == words.split(";")[0]
-    assert storebench.verdict("plain", 1, ratio, p50_us) == ""
+    assert storebench.verdict("insert", "tls", 1, ratio, p50_us) == words
+    assert storebench.verdict("insert", "tls", 16, ratio, p50_us) == words.split(";")[0]
+    assert storebench.verdict("insert", "plain", 1, ratio, p50_us) == ""
+    assert storebench.verdict("select", "tls", 1, ratio, p50_us) == ""
 
 
 def test_a_row_without_its_baseline_has_no_comparison(capsys):
