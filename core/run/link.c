@@ -62,6 +62,9 @@ int link_make_vhost(struct link_hub *l, struct lws_vhost **ret, struct err *e)
 	void *loops[1] = {l->loop};
 	struct lws_context_creation_info i = describe_context(l, loops);
 
+	/* Without this libwebsockets would read all of the system's CAs for a client context that nobody uses, and leak it. */
+	if (ret == &l->vhost)
+		i.options &= ~(uint64_t)LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
 	if (ret == &l->secure) {
 		i.vhost_name = "secure";
 		i.options |= LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
