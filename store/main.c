@@ -7,6 +7,7 @@
 #include "store/admin.h"
 #include "store/backup_verify.h"
 #include "store/node.h"
+#include "store/recover.h"
 #include "store/stepdown.h"
 #include "store/watch.h"
 #ifdef STORE_HAS_FRONTEND
@@ -195,8 +196,11 @@ int main(int argc, char **argv)
 	struct program p = {0};
 	struct err e = ERR_INIT;
 	int rc = 0;
-	const char *path = parse_options(argc, argv, &rc);
+	const char *path;
 
+	if (argc > 1 && strcmp(argv[1], "recover") == 0)
+		return recover_main(argc - 1, argv + 1);
+	path = parse_options(argc, argv, &rc);
 	if (path == NULL)
 		return rc;
 	setenv("UV_THREADPOOL_SIZE", THREADPOOL_SIZE, 0);

@@ -172,8 +172,10 @@ static int create_identity(struct node_disk *d, const char *address, struct err 
 static int read_identity(struct node_disk *d, struct err *e)
 {
 	char address[NET_ADDRESS_CAP];
-	int rc = identity_load(d->identity_path, &d->identity, e);
+	int rc = node_disk_settle_swap(d, e);
 
+	if (rc == 0)
+		rc = identity_load(d->identity_path, &d->identity, e);
 	net_format(d->config->address, d->config->ports.raft, address);
 	if (rc == ERR_NOTFOUND)
 		return create_identity(d, address, e);

@@ -29,4 +29,12 @@ bool node_disk_has_data(const struct node_disk *d);
 int node_disk_bootstrap_beside(struct node_disk *d, char *ret_dir, struct err *e) MUST_USE;
 int node_disk_adopt(struct node_disk *d, struct err *e) MUST_USE;
 
+/* For a recovery: copy the data beside (ret_dir of PATH_MAX bytes); later let the changed copy and its identity take the place
+ * of data and identity, all of it or nothing, also across a crash. What was there is left in `copy`. */
+int node_disk_copy_data(struct node_disk *d, char *ret_dir, struct err *e) MUST_USE;
+int node_disk_swap(struct node_disk *d, const char *copy, const struct identity *id, struct err *e) MUST_USE;
+
+/* node_disk_copy.c: an identity that came with swapped data and was not put in its place yet. */
+int node_disk_settle_swap(struct node_disk *d, struct err *e) MUST_USE;
+
 #endif

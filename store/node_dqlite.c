@@ -92,6 +92,28 @@ int node_dqlite_bootstrap(const struct node_dqlite_params *p, struct err *e)
 	return rc == 0 ? run_once(p->id, p, &self, e) : rc;
 }
 
+int node_dqlite_take_over(const struct node_dqlite_params *p, struct err *e)
+{
+	struct dqlite_node_info_ext self = {
+	        .size = sizeof self, .id = p->id, .address = (uint64_t)(uintptr_t)p->address, .dqlite_role = 0, /* voter */
+	};
+
+	return run_once(p->id, p, &self, e);
+}
+
+int node_dqlite_last_entry(const struct node_dqlite_params *p, uint64_t *ret_index, uint64_t *ret_term, struct err *e)
+{
+	dqlite_node *n = NULL;
+	int rc = 0;
+
+	if (dqlite_node_create(p->id, p->address, p->dir, &n) != 0)
+		rc = fail(n, p, "open its directory", e);
+	else if (dqlite_node_describe_last_entry(n, ret_index, ret_term) != 0)
+		rc = fail(n, p, "read its log", e);
+	dqlite_node_destroy(n);
+	return rc;
+}
+
 static int configure(struct node_dqlite *d, const struct node_dqlite_params *p, const char *local)
 {
 	int rc = dqlite_node_set_bind_address(d->node, local);

@@ -30,6 +30,12 @@ char *node_dqlite_local_address(uint64_t id, char *buf);
  * which is a trap (a wiped node makes a second cluster); a random id must be told, once. */
 int node_dqlite_bootstrap(const struct node_dqlite_params *p, struct err *e) MUST_USE;
 
+/* Of a stopped node: how far its log goes. */
+int node_dqlite_last_entry(const struct node_dqlite_params *p, uint64_t *ret_index, uint64_t *ret_term, struct err *e) MUST_USE;
+
+/* Make the stopped store in p->dir a cluster of one voter, p->id. An unsafe override: see store/recover.h. */
+int node_dqlite_take_over(const struct node_dqlite_params *p, struct err *e) MUST_USE;
+
 /* Front and node. *ret is returned: node_dqlite_stop. */
 int node_dqlite_start(const struct node_dqlite_params *p, struct node_dqlite **ret, struct err *e) MUST_USE;
 

@@ -10,6 +10,7 @@
 #include "core/run/control_main.h"
 #endif
 
+#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -41,6 +42,7 @@ static const struct option long_options[] = {
 };
 
 static const char usage[] = "usage: mhad --config FILE [--check | --control] [--bin-dir DIR]\n"
+                            "       mhad recover --config FILE [--compare] [--with FILE]\n"
                             "       mhad join TOKEN | - [--config FILE] [--address ADDRESS]\n"
                             "  --config FILE   the node's configuration (node.yaml)\n"
                             "  --check         read the configuration, say ok, exit\n"
@@ -179,6 +181,22 @@ static int run_parent(const struct config *c, const struct options *o)
 	return code;
 }
 
+/* The store's program knows its files; it says everything itself. */
+static int exec_recover(char **argv)
+{
+	char path[PATH_MAX];
+
+	if (!find_bin_dir(path, sizeof path - 16)) {
+		fprintf(stderr, "mhad: /proc/self/exe cannot be read\n");
+		return EX_FAILED;
+	}
+	strcat(path, "/mha-stored");
+	argv[0] = path;
+	execv(path, argv);
+	fprintf(stderr, "mhad: %s: %s\n", path, strerror(errno));
+	return EX_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = {0};
@@ -188,6 +206,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "join") == 0)
 		return join_main(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "recover") == 0)
+		return exec_recover(argv);
 	code = parse(argc, argv, &o);
 	if (code >= 0)
 		return code;
