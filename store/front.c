@@ -53,6 +53,25 @@ bool front_find_node(struct front *f, const char *address, char *ret_name)
 	return ret_name[0] != '\0' || !is_removed;
 }
 
+bool front_is_removed_host(struct front *f, const char *host)
+{
+	size_t len = strlen(host);
+	bool is_removed = false, is_member = false;
+
+	pthread_mutex_lock(&f->lock);
+	for (unsigned i = 0; i < f->node_count; i++) {
+		const char *address = f->nodes[i].address + (f->nodes[i].address[0] == '[');
+
+		if (strncmp(address, host, len) != 0 || (address[len] != ':' && address[len] != ']') ||
+		    (address[len] == ':' && strchr(address + len + 1, ':') != NULL))
+			continue;
+		is_removed |= f->nodes[i].is_removed;
+		is_member |= !f->nodes[i].is_removed; /* the address was given to a new one */
+	}
+	pthread_mutex_unlock(&f->lock);
+	return is_removed && !is_member;
+}
+
 bool front_is_removed(struct front *f, const char *name)
 {
 	bool is_removed = false;

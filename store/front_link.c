@@ -244,6 +244,8 @@ static void run_handshake(struct link *l)
 
 /* --- accepted --- */
 
+#define ACCEPTED "connection from "
+
 static void name_peer(struct link *l, const struct sockaddr_storage *peer)
 {
 	char host[64] = "?";
@@ -253,7 +255,7 @@ static void name_peer(struct link *l, const struct sockaddr_storage *peer)
 		uv_ip4_name((const struct sockaddr_in *)peer, host, sizeof host);
 	else
 		uv_ip6_name((const struct sockaddr_in6 *)peer, host, sizeof host);
-	snprintf(l->who, sizeof l->who, "connection from %s", host);
+	snprintf(l->who, sizeof l->who, ACCEPTED "%s", host);
 }
 
 void link_accepted(struct front *f, int fd, const struct sockaddr_storage *peer)
@@ -270,6 +272,8 @@ void link_accepted(struct front *f, int fd, const struct sockaddr_storage *peer)
 		link_close(l);
 	else if (f->link_count > LINKS_MAX)
 		link_refuse(l, "refused, because too many connections are open");
+	else if (f->tls == NULL && front_is_removed_host(f, l->who + strlen(ACCEPTED)))
+		link_refuse(l, "refused: this node has been removed from the cluster");
 	else
 		side_watch(&l->outside, UV_READABLE);
 }

@@ -147,6 +147,8 @@ int front_connect_inside(const char *name);
  * node's. */
 bool front_find_node(struct front *f, const char *address, char *ret_name);
 bool front_is_removed(struct front *f, const char *name);
+/* Without encryption there is nothing but the address to tell a removed node by. host is numeric. */
+bool front_is_removed_host(struct front *f, const char *host);
 
 /* From any thread. False: the front is stopping; else the dial, and the descriptors in it, are taken. */
 bool front_ask(struct front *f, const struct dial *d);

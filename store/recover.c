@@ -1,7 +1,7 @@
 #include "store/recover.h"
 
 #include "core/base/clock.h"
-#include "core/base/log.h"
+#include "core/base/roster.h"
 #include "core/base/str.h"
 #include "store/dq_sync.h"
 #include "store/node_dqlite.h"
@@ -108,7 +108,7 @@ static int settle(struct dq_sync *s, const struct identity *id, struct err *e)
 	return rc;
 }
 
-static int change_copy(const struct identity *id, const char *dir, struct err *e)
+static int change_copy(const struct identity *id, const char *dir, int64_t *ret_roster, struct err *e)
 {
 	struct node_dqlite_params p = {.id = id->id, .address = id->address, .dir = dir, .latency_ms = LATENCY_MS};
 	struct node_dqlite *node = NULL;
@@ -126,12 +126,51 @@ static int change_copy(const struct identity *id, const char *dir, struct err *e
 		rc = dq_sync_migrate(s, migrations_mha, e);
 	if (rc == 0)
 		rc = settle(s, id, e);
+	if (rc == 0)
+		rc = dq_sync_number(s, "SELECT number FROM roster_number", ret_roster, e);
 	dq_sync_free(s);
 	node_dqlite_stop(node);
 	return rc;
 }
 
 /* --- the act --- */
+
+static struct roster_node *find_node(struct roster *r, const struct config_node *n)
+{
+	for (unsigned i = 0; i < r->count; i++)
+		if (strcmp(r->nodes[i].name, n->name) == 0)
+			return &r->nodes[i];
+	return r->count < ROSTER_NODES_MAX ? &r->nodes[r->count++] : NULL;
+}
+
+/* Before the store runs for the first time again, its front must know whom to refuse: the raft of an old majority that wakes up
+ * would take this one for a follower of its own and overwrite its log. */
+static int save_roster(const struct config *c, const struct identity *id, int64_t number, struct err *e)
+{
+	struct roster r = {0};
+	int rc = roster_load(c, &r, e);
+
+	if (rc != 0 && rc != ERR_NOTFOUND)
+		return rc;
+	r.number = (uint64_t)number;
+	str_copy(r.uuid, sizeof r.uuid, id->cluster_uuid);
+	for (unsigned i = 0; i < c->nodes_count; i++) {
+		const struct config_node *from = &c->nodes[i];
+		struct roster_node *n = find_node(&r, from);
+
+		if (n == NULL)
+			return err_set(e, ERR_INVAL, "the roster is full");
+		str_copy(n->name, sizeof n->name, from->name);
+		str_copy(n->address, sizeof n->address, from->address);
+		str_copy(n->role, sizeof n->role, from->role);
+		str_copy(n->failure_domain, sizeof n->failure_domain, from->failure_domain);
+		n->peer_port = from->peer_port;
+		n->raft_port = from->raft_port;
+		n->sql_port = from->sql_port;
+		n->is_removed = strcmp(n->name, id->name) != 0;
+	}
+	return roster_save(c, &r, e);
+}
 
 /* The control process would begin with the set of before; without the file it takes the one of the store. */
 static void remove_voters(const struct node_disk *d)
@@ -146,6 +185,7 @@ int recover_apply(struct node_disk *d, struct err *e)
 {
 	char copy[PATH_MAX], old[PATH_MAX];
 	struct identity id = d->identity, fresh;
+	int64_t number = 0;
 	int rc = identity_create(id.name, id.address, &fresh, e);
 
 	if (rc != 0)
@@ -153,7 +193,9 @@ int recover_apply(struct node_disk *d, struct err *e)
 	id.id = fresh.id; /* an old member that wakes up must not take this one for the voter it knew */
 	rc = node_disk_copy_data(d, copy, e);
 	if (rc == 0)
-		rc = change_copy(&id, copy, e);
+		rc = change_copy(&id, copy, &number, e);
+	if (rc == 0)
+		rc = save_roster(d->config, &id, number, e);
 	if (rc == 0)
 		rc = node_disk_swap(d, copy, &id, e);
 	if (rc != 0)

@@ -2,6 +2,7 @@
 #include "store/recover.h"
 
 #include "core/base/log.h"
+#include "core/base/roster.h"
 #include "core/base/str.h"
 
 #include <errno.h>
@@ -145,7 +146,7 @@ static int ask(const struct request *r, const struct recover_entry *own, struct 
 	               "not confirmed: give --yes-i-know-the-cluster with the cluster's name; nothing was changed");
 }
 
-static int run(const struct request *r, const struct config *c, struct err *e)
+static int run(const struct request *r, struct config *c, struct err *e)
 {
 	struct node_disk d = {.lock_fd = -1};
 	struct recover_entry own = {0};
@@ -153,6 +154,8 @@ static int run(const struct request *r, const struct config *c, struct err *e)
 
 	if (rc == 0)
 		rc = become_user(c, e);
+	if (rc == 0)
+		rc = roster_apply(c, e);
 	if (rc == 0)
 		rc = node_disk_open(&d, c, e);
 	if (rc == 0)
