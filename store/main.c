@@ -7,6 +7,7 @@
 #include "store/admin.h"
 #include "store/backup_verify.h"
 #include "store/node.h"
+#include "store/node_disk.h"
 #include "store/recover.h"
 #include "store/stepdown.h"
 #include "store/watch.h"
@@ -209,6 +210,8 @@ int main(int argc, char **argv)
 	raise_file_limit();
 	log_init("mha-stored", "");
 	rc = config_load(path, &p.config, &e);
+	if (rc == 0)
+		node_disk_wait_for_room(p.config);
 	if (rc == 0)
 		rc = roster_apply(p.config, &e);
 	if (rc == 0) {

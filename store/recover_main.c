@@ -25,6 +25,7 @@
 struct request {
 	const char *config, *known_cluster;
 	const char *with[WITH_MAX];
+	FILE *lines[WITH_MAX];
 	unsigned with_count;
 	bool is_compare;
 };
@@ -95,14 +96,22 @@ static int become_user(const struct config *c, struct err *e)
 	return 0;
 }
 
-static int compare_with(const struct recover_entry *own, const char *path, struct err *e)
+/* As the caller, who may read more than the node's user. */
+static int open_lines(struct request *r, struct err *e)
+{
+	for (unsigned i = 0; i < r->with_count; i++) {
+		r->lines[i] = fopen(r->with[i], "re");
+		if (r->lines[i] == NULL)
+			return err_sys(e, errno, "%s", r->with[i]);
+	}
+	return 0;
+}
+
+static int compare_with(const struct recover_entry *own, const char *path, FILE *f, struct err *e)
 {
 	char line[1024];
-	FILE *f = fopen(path, "re");
 	int rc = 0;
 
-	if (f == NULL)
-		return err_sys(e, errno, "%s", path);
 	while (rc == 0 && fgets(line, sizeof line, f) != NULL) {
 		struct recover_entry other = {0};
 
@@ -112,7 +121,6 @@ static int compare_with(const struct recover_entry *own, const char *path, struc
 		if (rc == 0)
 			rc = recover_compare(own, &other, e);
 	}
-	fclose(f);
 	return rc == 0 ? 0 : err_wrap(e, "%s", path);
 }
 
@@ -146,12 +154,14 @@ static int ask(const struct request *r, const struct recover_entry *own, struct 
 	               "not confirmed: give --yes-i-know-the-cluster with the cluster's name; nothing was changed");
 }
 
-static int run(const struct request *r, struct config *c, struct err *e)
+static int run(struct request *r, struct config *c, struct err *e)
 {
 	struct node_disk d = {.lock_fd = -1};
 	struct recover_entry own = {0};
 	int rc = lock_node(c, e);
 
+	if (rc == 0)
+		rc = open_lines(r, e);
 	if (rc == 0)
 		rc = become_user(c, e);
 	if (rc == 0)
@@ -163,7 +173,7 @@ static int run(const struct request *r, struct config *c, struct err *e)
 	if (rc == 0 && r->is_compare)
 		print_entry(&own);
 	for (unsigned i = 0; rc == 0 && i < r->with_count; i++)
-		rc = compare_with(&own, r->with[i], e);
+		rc = compare_with(&own, r->with[i], r->lines[i], e);
 	if (rc == 0 && !r->is_compare)
 		rc = ask(r, &own, e);
 	if (rc == 0 && !r->is_compare)
@@ -172,6 +182,9 @@ static int run(const struct request *r, struct config *c, struct err *e)
 		printf("cluster %s consists of %s alone now: start mhad here, then add the other nodes anew\n", own.cluster,
 		       own.node);
 	node_disk_close(&d);
+	for (unsigned i = 0; i < r->with_count; i++)
+		if (r->lines[i] != NULL)
+			fclose(r->lines[i]);
 	return rc;
 }
 
