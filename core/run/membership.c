@@ -98,6 +98,7 @@ void membership_begin(struct membership *m, const json_t *all)
 	if (m->is_active && number > 0 && m->c->agent != NULL)
 		agent_set_voters(m->c->agent, &m->voters);
 	m->is_busy = false;
+	m->is_aligned = false;
 }
 
 void membership_end(struct membership *m)
@@ -263,6 +264,10 @@ static void change_voters(struct membership *m, int64_t now)
 
 	if (!membership_may_change(m, now))
 		return;
+	if (!m->is_aligned) {
+		membership_start(m, JOB_ALIGN, m->c->self, "");
+		return;
+	}
 	fill_voters(m, now, list);
 	voters_next(list, (int)m->c->config->nodes_count, m->c->self, &policy, &step);
 	if (step.change == VOTERS_ADD) {

@@ -4,7 +4,8 @@
 
 #include "core/run/control.h"
 
-enum job_kind { JOB_TAKE_IN, JOB_VOTE, JOB_UNVOTE, JOB_DISMISS, JOB_MOVE };
+/* JOB_ALIGN: a controller died between Raft's change and its record: Raft follows the record. */
+enum job_kind { JOB_TAKE_IN, JOB_VOTE, JOB_UNVOTE, JOB_DISMISS, JOB_MOVE, JOB_ALIGN };
 
 /* One change in the making. */
 struct job {
@@ -22,6 +23,7 @@ struct member_node {
 struct membership {
 	struct control *c;
 	bool is_active, is_busy;
+	bool is_aligned; /* Raft was seen to agree with the records since this controller began */
 	int64_t ticked_ms, retry_ms;
 	int64_t begun_ms;
 	int64_t gone_ms; /* policy */

@@ -115,6 +115,8 @@ static void record(struct membership *m)
 	case JOB_MOVE:
 		put_moved(m, &b);
 		break;
+	case JOB_ALIGN:
+		break;
 	}
 	buf_puts(&b, "UPDATE roster_number SET number = number + 1;");
 	buf_printf(&b, "INSERT INTO event (at, generation, severity, text) VALUES (%" PRId64 ", %" PRIu64 ", 'info', ",
@@ -201,6 +203,28 @@ static void move_on(struct membership *m, const PGresult *res)
 		record(m);
 }
 
+static void align(struct membership *m, const PGresult *res)
+{
+	int i;
+
+	for (i = 0; i < (int)m->c->config->nodes_count; i++) {
+		const char *wanted = (m->voters.members & node_bit(i)) != 0 ? "voter" : "standby", *role;
+
+		if (!m->nodes[i].is_member || i == m->c->self)
+			continue;
+		role = raft_role(res, m->nodes[i].raft_id, NULL);
+		if (role[0] == '\0' || strcmp(role, wanted) == 0)
+			continue;
+		log_warn("membership", "node %s is a %s in Raft, but the records say %s -> Raft is changed",
+		         m->c->config->nodes[i].name, role, wanted);
+		m->job.node = i;
+		call_step(m, "CALL mha_assign('%s', '%s')", m->nodes[i].raft_id, wanted);
+		return;
+	}
+	m->is_aligned = true;
+	m->is_busy = false;
+}
+
 /* What is there already is not done again: the attempt before may have got further than it knew. */
 static void raft_seen(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate, const char *message)
 {
@@ -234,6 +258,9 @@ static void raft_seen(void *arg, enum store_outcome outcome, const PGresult *res
 		break;
 	case JOB_MOVE:
 		move_on(m, res);
+		break;
+	case JOB_ALIGN:
+		align(m, res);
 		break;
 	}
 }
