@@ -130,6 +130,10 @@ class Lab:
     def join(self, host):
         self.run("join", host)
 
+    def move(self, host, address):
+        self.run("move", host, address)
+        self.load_env()
+
     def wipe(self, host):
         self.run("wipe", host)
 
