@@ -17,6 +17,8 @@ struct policy {
 static const struct policy policies[] = {
         {TRUST_LIFETIME_POLICY, "31536000", "how long certificates issued from now on are valid, in seconds",
          TRUST_LIFETIME_MIN_S, TRUST_LIFETIME_MAX_S},
+        {MEMBERSHIP_GONE_POLICY, "600", "after so many seconds of silence a standby votes in a voter's place; 0: never", 0,
+         INT32_MAX},
 };
 #define POLICY_COUNT (sizeof policies / sizeof policies[0])
 
@@ -92,6 +94,8 @@ static void set_done(void *arg, const struct err *e, const struct trust_issued *
 		api_error(j->http, e->code, e->text, NULL);
 	else
 		api_json(j->http, 200, json_pack("{s:s,s:s}", "name", j->name, "value", j->value));
+	if (issued != NULL)
+		membership_policy(j->c->membership, j->name, j->value);
 	free(j);
 }
 

@@ -190,6 +190,9 @@ void membership_end(struct membership *m);
 void membership_tick(struct membership *m);
 /* Why a leaving node has not left yet; "" when nothing keeps it. Borrowed until the next call. */
 const char *membership_obstacle(const struct membership *m, int node);
+/* A policy was set in the store; names of others are fine. */
+#define MEMBERSHIP_GONE_POLICY "replace_after_s"
+void membership_policy(struct membership *m, const char *name, const char *value);
 bool membership_is_leaving(const struct membership *m, int node);
 void membership_joined(struct control *c, const char *uuid, const char *profile); /* a join frame came */
 

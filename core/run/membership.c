@@ -71,13 +71,11 @@ static void read_members(struct membership *m, const json_t *all)
 	}
 }
 
-static void read_policies(struct membership *m, const json_t *policies)
+void membership_policy(struct membership *m, const char *name, const char *value)
 {
-	const char *gone = text_of(policies, "replace_after_s");
 	uint64_t seconds;
 
-	m->gone_ms = VOTERS_GONE_DEFAULT_MS;
-	if (gone[0] != '\0' && str_to_u64(gone, "replace_after_s", 0, INT32_MAX, &seconds, NULL) == ERR_OK)
+	if (strcmp(name, MEMBERSHIP_GONE_POLICY) == 0 && str_to_u64(value, name, 0, INT32_MAX, &seconds, NULL) == ERR_OK)
 		m->gone_ms = (int64_t)seconds * 1000;
 }
 
@@ -88,7 +86,8 @@ void membership_begin(struct membership *m, const json_t *all)
 	int64_t now = clock_now_ms();
 
 	read_members(m, all);
-	read_policies(m, json_object_get(all, "policies"));
+	m->gone_ms = VOTERS_GONE_DEFAULT_MS;
+	membership_policy(m, MEMBERSHIP_GONE_POLICY, text_of(json_object_get(all, "policies"), MEMBERSHIP_GONE_POLICY));
 	if (m->begun_ms == 0)
 		m->begun_ms = now;
 	m->voters.number = number;
