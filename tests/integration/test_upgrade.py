@@ -2,7 +2,6 @@
 
 Run as root: /usr/bin/python3 -m pytest tests/integration/test_upgrade.py
 """
-import os
 import pathlib
 import shutil
 
@@ -45,10 +44,8 @@ def test_the_schema_moves_when_every_node_knows_it(tmp_path):
         following = old.parent / "tests/next/mha-stored"
         if not following.exists():
             pytest.skip("mha-stored-next is not built")
-        new = tmp_path / "bin"
-        new.mkdir()
-        os.chmod(tmp_path, 0o755)
-        os.chmod(tmp_path.parent, 0o755)
+        new = pathlib.Path(lab.env["LAB_DIR"], "next")  # where the node's users may look
+        new.mkdir(mode=0o755)
         for program in old.iterdir():
             if program.name == "mhad":
                 shutil.copy(program, new)  # it looks for the others beside itself
