@@ -44,16 +44,16 @@ bool peers_hello(void *arg, const char *peer, const char *json, char *reason, si
 		snprintf(reason, size,
 		         "node \"%s\" belongs to cluster \"%s\", this is \"%s\": correct `cluster` or `nodes` in its node.yaml",
 		         peer, cluster, c->config->cluster);
-	else if (strcmp(address, n->address) != 0)
-		snprintf(reason, size,
-		         "two hosts are named \"%s\": it is listed at %s, another one says so at %s; give each host a name of "
-		         "its own",
-		         peer, n->address, address);
 	else if (uuid[0] != '\0' && c->member.is_member && strcmp(uuid, c->member.uuid) != 0)
 		snprintf(reason, size,
 		         "node \"%s\" is a member of another cluster (uuid %s, this is %s): empty its state directory before "
 		         "it joins",
 		         peer, uuid, c->member.uuid);
+	else if (strcmp(address, n->address) != 0)
+		snprintf(reason, size,
+		         "two hosts are named \"%s\": it is listed at %s, another one says so at %s; give each host a name of "
+		         "its own",
+		         peer, n->address, address);
 	else if (uuid[0] != '\0')
 		c->members_met |= node_bit(codec_node(c->config, peer));
 	if (reason[0] != '\0' && uuid != NULL && uuid[0] != '\0' && c->member.is_member)

@@ -166,12 +166,13 @@ def test_a_wrong_request_gets_a_4xx_and_a_reason(lab, method, path, body):
 
 
 GOOD = {"cluster": "lab", "node": "n1", "address": "127.0.0.1", "state_dir": "{dir}/state", "run_dir": "/run/mha-nowhere",
-        "nodes": [{"name": "n1", "address": "127.0.0.1"}]}
+        "tls": {"mode": "insecure-plaintext"}, "nodes": [{"name": "n1", "address": "127.0.0.1"}]}
 
 
 @pytest.mark.parametrize("change, named", [
     ({"node": "n9"}, "n9"), ({"node": "../n1"}, "node"), ({"address": "somewhere"}, "address"), ({"role": "king"}, "king"),
-    ({"ports": {"sql": 70000}}, "sql"), ({"colour": "red"}, "colour"), ({"nodes": []}, "nodes"),
+    ({"ports": {"sql": 70000}}, "sql"), ({"colour": "red"}, "colour"),
+    ({"tls": {"mode": "managed"}, "nodes": [{"name": "n1", "address": "127.0.0.1"}, {"name": "n2", "address": "127.0.0.2"}]}, "leave nodes out"),
     ({"nodes": [{"name": "n1", "address": "127.0.0.1"}] * 2}, "n1"), ({"profile": "warp"}, "warp"), ({"state_dir": ""}, "state_dir"),
     ({"run_dir": "/tmp/" + "long" * 40}, "run_dir"), ({"vips": [{"address": "10.0.0.1", "owner": "nobody"}]}, "nobody"),
     ({"instances": [{"group": "main", "engine": "oracle", "data_dir": "/tmp/x", "bin_dir": "/tmp"}]}, "oracle"),

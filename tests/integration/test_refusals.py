@@ -133,7 +133,7 @@ def test_a_member_of_another_cluster_is_refused_by_uuid(hosts):
     first, second = hosts("n1", "127.0.81.1", old), hosts("n2", "127.0.81.2", old)
     first.start().init()
     second.start()
-    wait_for("n2 to be a member", lambda: "has joined as voter" in first.log())
+    wait_for("n2 to be a member", lambda: "node n2 has joined" in first.log() and "member of cluster" in second.log())
     first.stop()
     second.stop()
     other = hosts("n1", "127.0.81.4", [("n1", "127.0.81.4"), ("n2", "127.0.81.2")])
@@ -152,7 +152,7 @@ def test_a_wiped_member_is_not_taken_in_again_silently(hosts):
     first.start().init()
     second.start()
     third.start()
-    wait_for("two more voters", lambda: first.log().count("has joined as voter") == 2)
+    wait_for("two more members", lambda: all("node %s has joined" % n in first.log() for n in ("n2", "n3")))
     second.stop()
     shutil.rmtree(second.dir + "/state/store/raft")
     assert subprocess.run([programs() + "/mha-stored", "--config", second.dir + "/node.yaml"], capture_output=True, timeout=30,
