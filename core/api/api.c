@@ -9,48 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-void api_json(struct http_request *r, int status, json_t *body)
-{
-	char *text;
-
-	json_object_set_new(body, "version", json_integer(1));
-	text = json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER);
-	json_decref(body);
-	http_reply(r, status, "application/json", text);
-	free(text);
-}
-
-static int http_status(enum err_code code)
-{
-	switch (code) {
-	case ERR_OK:
-		return 200;
-	case ERR_INVAL:
-		return 400;
-	case ERR_NOTFOUND:
-		return 404;
-	case ERR_REFUSED:
-	case ERR_EXISTS:
-		return 409;
-	case ERR_NOQUORUM:
-	case ERR_UNREACHABLE:
-		return 503;
-	case ERR_TIMEOUT:
-		return 504;
-	default:
-		return 500;
-	}
-}
-
-void api_error(struct http_request *r, enum err_code code, const char *message, const char *hint)
-{
-	json_t *o = json_pack("{s:s,s:s}", "error", err_name(code), "message", message);
-
-	if (hint != NULL)
-		json_object_set_new(o, "hint", json_string(hint));
-	api_json(r, http_status(code), o);
-}
-
 /* The node whose newest heartbeat says that it is the controller, NODE_NONE. */
 static int find_controller(const struct control *c)
 {
@@ -100,18 +58,19 @@ static bool serves_as(struct control *c, const char *group, enum inst_role role)
 }
 
 /* For load balancers: 200 or 503, about this node alone. */
-static bool health_route(struct control *c, struct http_request *r)
+static bool health_route(struct control *c, struct http_request *r, const struct api_route *route)
 {
-	const char *path = http_path(r);
 	bool is_ok;
 
-	if (strcmp(path, "/health") == 0)
+	if (route->is_v1)
+		return false;
+	if (strcmp(route->noun, "health") == 0)
 		is_ok = c->member.is_member && store_session_is_connected(c->store);
-	else if (strcmp(path, "/leader") == 0)
+	else if (strcmp(route->noun, "leader") == 0)
 		is_ok = c->leadership == LEADERSHIP_ACTIVE;
-	else if (strcmp(path, "/primary") == 0)
+	else if (strcmp(route->noun, "primary") == 0)
 		is_ok = serves_as(c, http_query(r, "group"), ROLE_PRIMARY);
-	else if (strcmp(path, "/replica") == 0)
+	else if (strcmp(route->noun, "replica") == 0)
 		is_ok = serves_as(c, http_query(r, "group"), ROLE_REPLICA);
 	else
 		return false;
@@ -119,25 +78,25 @@ static bool health_route(struct control *c, struct http_request *r)
 	return true;
 }
 
-static bool get_route(struct control *c, struct http_request *r)
+static bool get_route(struct control *c, struct http_request *r, const struct api_route *route)
 {
 	static const struct {
-		const char *path;
+		const char *noun;
 		json_t *(*make)(struct control *c);
-	} routes[] = {{"/v1/status", api_status}, {"/v1/nodes", api_nodes}, {"/v1/groups", api_groups}, {"/v1/vips", api_vips}};
+	} routes[] = {{"status", api_status}, {"nodes", api_nodes}, {"groups", api_groups}, {"vips", api_vips}};
 	size_t i;
 
 	for (i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-		if (strcmp(http_path(r), routes[i].path) != 0)
+		if (!api_route_is(route, routes[i].noun, ""))
 			continue;
 		api_json(r, 200, routes[i].make(c));
 		return true;
 	}
-	if (strcmp(http_path(r), "/v1/store") == 0) {
+	if (api_route_is(route, "store", "")) {
 		api_store_status(c, r);
 		return true;
 	}
-	if (strcmp(http_path(r), "/v1/events") != 0)
+	if (!api_route_is(route, "events", ""))
 		return false;
 	api_events(c, r);
 	return true;
@@ -175,17 +134,17 @@ static bool parse_verb(const char *verb, enum command_kind *ret)
 static void give_command(struct control *c, struct http_request *r, const char *group, enum command_kind kind)
 {
 	struct event e = {.type = EVENT_COMMAND, .now_ms = clock_now_ms()};
-	json_t *body = json_loads(http_body(r)[0] != '\0' ? http_body(r) : "{}", 0, NULL);
+	json_t *body = api_body(r);
 	const char *to = json_string_value(json_object_get(body, "to"));
 	struct waiting_request *w;
 
+	if (body == NULL)
+		return;
 	e.u.command.kind = kind;
 	e.u.command.is_forced = json_is_true(json_object_get(body, "force"));
 	e.u.command.target = NODE_NONE;
 	str_copy(e.u.command.group, sizeof e.u.command.group, group);
-	if (!json_is_object(body)) {
-		api_error(r, ERR_INVAL, "the body is no JSON object", NULL);
-	} else if (to != NULL && codec_node(c->config, to) == NODE_NONE) {
+	if (to != NULL && codec_node(c->config, to) == NODE_NONE) {
 		char text[128];
 
 		snprintf(text, sizeof text, "there is no node \"%.40s\"", to);
@@ -203,20 +162,19 @@ static void give_command(struct control *c, struct http_request *r, const char *
 	json_decref(body);
 }
 
-static bool post_route(struct control *c, struct http_request *r)
+static bool post_route(struct control *c, struct http_request *r, const struct api_route *route)
 {
-	char group[NAME_SIZE], verb[16];
 	enum command_kind kind;
 
-	if (api_node_verb(c, r))
+	if (api_node_verb(c, r, route))
 		return true;
-	if (strcmp(http_path(r), "/v1/store/backup") == 0) {
+	if (api_route_is(route, "store", "backup")) {
 		api_store_backup(c, r);
 		return true;
 	}
-	if (sscanf(http_path(r), "/v1/groups/%39[^/]/%15[a-z]", group, verb) != 2 || !parse_verb(verb, &kind))
+	if (!api_route_names(route, "groups") || !parse_verb(route->verb, &kind))
 		return false;
-	give_command(c, r, group, kind);
+	give_command(c, r, route->name, kind);
 	return true;
 }
 
@@ -260,7 +218,7 @@ static bool refuse_stranger(const struct control *c, struct http_request *r)
 	else
 		snprintf(text, sizeof text, "this takes an administrator's certificate, and none was shown");
 	api_json(r, who == HTTP_NOBODY ? 401 : 403,
-	         json_pack("{s:s,s:s,s:s}", "error", err_name(ERR_REFUSED), "message", text, "hint",
+	         json_pack("{s:s,s:o,s:s}", "error", err_name(ERR_REFUSED), "message", api_text(text), "hint",
 	                   "run mha-shell as root on a node, or let `mha-shell cert issue NAME` make a certificate there"));
 	return true;
 }
@@ -268,21 +226,24 @@ static bool refuse_stranger(const struct control *c, struct http_request *r)
 void api_request(void *arg, struct http_request *r)
 {
 	struct control *c = arg;
-	bool is_post = strcmp(http_method(r), "POST") == 0;
+	bool is_post = strcmp(http_method(r), "POST") == 0, is_route;
+	struct api_route route;
 
 	if (refuse_stranger(c, r))
 		return;
-	if (!is_post && health_route(c, r))
+	is_route = api_route_parse(http_path(r), &route);
+	if (!is_post && health_route(c, r, &route))
 		return;
-	if (is_post && strcmp(http_path(r), "/v1/cluster/init") == 0) {
+	if (is_post && api_route_is(&route, "cluster", "init")) {
 		api_init(c, r);
 		return;
 	}
-	if (strncmp(http_path(r), "/v1/", 4) == 0 && c->leadership != LEADERSHIP_ACTIVE) {
+	if (route.is_v1 && c->leadership != LEADERSHIP_ACTIVE) {
 		ask_controller(c, r);
 		return;
 	}
-	if (is_post ? trust_post_route(c, r) || post_route(c, r) : trust_get_route(c, r) || get_route(c, r))
+	if (is_route && (is_post ? trust_post_route(c, r, &route) || post_route(c, r, &route)
+	                         : trust_get_route(c, r, &route) || get_route(c, r, &route)))
 		return;
 	api_error(r, ERR_NOTFOUND, "there is no such route", NULL);
 }
@@ -296,9 +257,9 @@ static void answer(struct control *c, struct waiting_request *w, const struct ac
 		api_error(w->http, a->code, a->text, NULL);
 	else
 		api_json(w->http, 200,
-		         json_pack("{s:I,s:s,s:f,s:s}", "operation", (json_int_t)a->op_id, "primary",
+		         json_pack("{s:I,s:s,s:f,s:o}", "operation", (json_int_t)a->op_id, "primary",
 		                   g != NULL && g->primary != NODE_NONE ? c->config->nodes[g->primary].name : "", "seconds",
-		                   seconds, "text", a->text));
+		                   seconds, "text", api_text(a->text)));
 	w->id = 0;
 }
 

@@ -2,11 +2,9 @@
 #ifndef API_API_H
 #define API_API_H
 
+#include "core/api/message.h"
+#include "core/api/route.h"
 #include "core/run/control.h"
-
-/* Takes body; answers with it as JSON. */
-void api_json(struct http_request *r, int status, json_t *body);
-void api_error(struct http_request *r, enum err_code code, const char *message, const char *hint);
 
 json_t *api_status(struct control *c);
 json_t *api_nodes(struct control *c);
@@ -18,6 +16,6 @@ void api_store_status(struct control *c, struct http_request *r);
 void api_store_backup(struct control *c, struct http_request *r);
 void api_init(struct control *c, struct http_request *r);
 /* POST /v1/nodes/NAME/{remove,keep,move}; false: it is another route. */
-bool api_node_verb(struct control *c, struct http_request *r);
+bool api_node_verb(struct control *c, struct http_request *r, const struct api_route *route);
 
 #endif

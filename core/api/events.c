@@ -44,12 +44,12 @@ static json_t *event_json(const PGresult *res, int row)
 {
 	char when[32];
 
-	return json_pack("{s:I,s:s,s:I,s:s,s:I,s:I,s:s,s:s}", "id", (json_int_t)strtoll(PQgetvalue(res, row, 0), NULL, 10),
+	return json_pack("{s:I,s:s,s:I,s:s,s:I,s:I,s:s,s:o}", "id", (json_int_t)strtoll(PQgetvalue(res, row, 0), NULL, 10),
 	                 "at", clock_format_wall(strtoll(PQgetvalue(res, row, 1), NULL, 10), when), "generation",
 	                 (json_int_t)strtoll(PQgetvalue(res, row, 2), NULL, 10), "group", PQgetvalue(res, row, 3), "epoch",
 	                 (json_int_t)strtoll(PQgetvalue(res, row, 4), NULL, 10), "rule",
 	                 (json_int_t)strtoll(PQgetvalue(res, row, 5), NULL, 10), "severity", PQgetvalue(res, row, 6), "text",
-	                 PQgetvalue(res, row, 7));
+	                 api_text(PQgetvalue(res, row, 7)));
 }
 
 static void answered(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate, const char *message)
@@ -89,26 +89,13 @@ static void ask(struct events_job *j)
 	store_session_query(j->c->store, sql, QUERY_MS, answered, j);
 }
 
-static bool read_number(struct http_request *r, const char *name, uint64_t max, uint64_t *ret)
-{
-	const char *text = http_query(r, name);
-	struct err e = ERR_INIT;
-
-	if (text == NULL || text[0] == '\0')
-		return true;
-	if (str_to_u64(text, name, 0, max, ret, &e) == ERR_OK)
-		return true;
-	api_error(r, ERR_INVAL, e.text, NULL);
-	return false;
-}
-
 void api_events(struct control *c, struct http_request *r)
 {
 	struct events_job *j;
 	uint64_t after = UINT64_MAX, limit = DEFAULT_LIMIT, wait = 0;
 
-	if (!read_number(r, "after", INT64_MAX, &after) || !read_number(r, "limit", MAX_LIMIT, &limit) ||
-	    !read_number(r, "wait", MAX_WAIT_S, &wait))
+	if (!api_query_number(r, "after", INT64_MAX, &after) || !api_query_number(r, "limit", MAX_LIMIT, &limit) ||
+	    !api_query_number(r, "wait", MAX_WAIT_S, &wait))
 		return;
 	j = mem_alloc(sizeof *j);
 	j->c = c;

@@ -134,10 +134,12 @@ static const char *user_of_address(const struct control *c, const char *address,
 static void move_node(struct control *c, struct http_request *r, int node)
 {
 	const struct config_node *n = &c->config->nodes[node];
-	json_t *body = json_loads(http_body(r), 0, NULL);
+	json_t *body = api_body(r);
 	const char *address = json_string_value(json_object_get(body, "address")), *user;
 	char text[256], change[80];
 
+	if (body == NULL)
+		return;
 	if (address == NULL || !is_address(address)) {
 		api_error(r, ERR_INVAL, "\"address\" is missing or no numeric address", NULL);
 	} else if (ctl_is_online(c->ctl, node, clock_now_ms())) {
@@ -156,24 +158,24 @@ static void move_node(struct control *c, struct http_request *r, int node)
 	json_decref(body);
 }
 
-bool api_node_verb(struct control *c, struct http_request *r)
+bool api_node_verb(struct control *c, struct http_request *r, const struct api_route *route)
 {
 	static const struct {
 		const char *verb;
 		void (*run)(struct control *c, struct http_request *r, int node);
 	} verbs[] = {{"remove", remove_node}, {"keep", keep_node}, {"move", move_node}};
-	char name[NAME_SIZE], verb[16], text[128];
+	char text[128];
 	size_t i;
 	int node;
 
-	if (sscanf(http_path(r), "/v1/nodes/%39[^/]/%15[a-z]", name, verb) != 2)
+	if (!api_route_names(route, "nodes"))
 		return false;
-	node = codec_node(c->config, name);
+	node = codec_node(c->config, route->name);
 	for (i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
-		if (strcmp(verb, verbs[i].verb) != 0)
+		if (strcmp(route->verb, verbs[i].verb) != 0)
 			continue;
 		if (node == NODE_NONE || c->config->nodes[node].is_removed) {
-			snprintf(text, sizeof text, "there is no node \"%s\"", name);
+			snprintf(text, sizeof text, "there is no node \"%s\"", route->name);
 			api_error(r, ERR_NOTFOUND, text, "see `mha-shell node list`");
 			return true;
 		}

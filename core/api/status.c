@@ -109,9 +109,9 @@ static json_t *instance_json(struct control *c, const struct group_record *g, in
 		                 "lag_bytes", "sync", 0, "error", "");
 	if (p != NULL && p->position > 0 && r->position > 0)
 		lag = p->position > r->position ? (json_int_t)(p->position - r->position) : 0;
-	o = json_pack("{s:s,s:s,s:s,s:s,s:I,s:b,s:s}", "node", node_name(c, node), "role", instance_role(r), "state",
+	o = json_pack("{s:s,s:s,s:s,s:s,s:I,s:b,s:o}", "node", node_name(c, node), "role", instance_role(r), "state",
 	              instance_state(r), "position", r->position_text, "lag_bytes", lag, "sync",
-	              (g->sync_set & node_bit(node)) != 0, "error", r->error);
+	              (g->sync_set & node_bit(node)) != 0, "error", api_text(r->error));
 	if (lag < 0)
 		json_object_set_new(o, "lag_bytes", json_null());
 	return o;
@@ -133,8 +133,8 @@ static json_t *group_json(struct control *c, const struct group_record *g)
 	for (i = 0; i < c->config->nodes_count; i++)
 		if ((g->instances & node_bit((int)i)) != 0)
 			json_array_append_new(instances, instance_json(c, g, (int)i));
-	return json_pack("{s:s,s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:b,s:o,s:o}", "name", g->name, "engine", g->engine, "state",
-	                 group_state_name(g->state), "reason", g->reason, "epoch", (json_int_t)g->epoch, "primary",
+	return json_pack("{s:s,s:s,s:s,s:o,s:I,s:s,s:s,s:s,s:b,s:o,s:o}", "name", g->name, "engine", g->engine, "state",
+	                 group_state_name(g->state), "reason", api_text(g->reason), "epoch", (json_int_t)g->epoch, "primary",
 	                 node_name(c, g->primary), "durability", g->is_sync ? "sync" : "async", "on_failure",
 	                 g->is_restart_first ? "restart" : "failover", "paused", g->is_paused, "operation",
 	                 operation_json(c, g), "instances", instances);
@@ -174,7 +174,7 @@ json_t *api_nodes(struct control *c)
 		json_object_set_new(o, "heartbeat_age_ms", json_integer(ctl_heartbeat_age(c->ctl, node, clock_now_ms())));
 		json_object_set_new(o, "failure_domain", json_string(c->config->nodes[node].failure_domain));
 		json_object_set_new(o, "leaving", json_boolean(membership_is_leaving(c->membership, node)));
-		json_object_set_new(o, "reason", json_string(membership_obstacle(c->membership, node)));
+		json_object_set_new(o, "reason", api_text(membership_obstacle(c->membership, node)));
 	}
 	return json_pack("{s:o}", "nodes", list);
 }

@@ -74,12 +74,10 @@ void api_store_status(struct control *c, struct http_request *r)
 
 void api_store_backup(struct control *c, struct http_request *r)
 {
-	json_t *body = json_loads(http_body(r)[0] != '\0' ? http_body(r) : "{}", 0, NULL);
-	const char *to = json_string_value(json_object_get(body, "to"));
+	json_t *body = api_body(r);
 
-	if (!json_is_object(body))
-		api_error(r, ERR_INVAL, "the body is no JSON object", NULL);
-	else
-		backups_begin(c->backups, to != NULL ? to : "", r);
+	if (body == NULL)
+		return;
+	backups_begin(c->backups, api_member(body, "to"), r);
 	json_decref(body);
 }

@@ -6,24 +6,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-json_t *api_body(struct http_request *r)
-{
-	json_t *body = json_loads(http_body(r)[0] != '\0' ? http_body(r) : "{}", JSON_REJECT_DUPLICATES, NULL);
-
-	if (json_is_object(body))
-		return body;
-	json_decref(body);
-	api_error(r, ERR_INVAL, "the body is no JSON object", NULL);
-	return NULL;
-}
-
-const char *api_member(const json_t *body, const char *key)
-{
-	const char *text = json_string_value(json_object_get(body, key));
-
-	return text != NULL ? text : "";
-}
-
 static void write_hex(const unsigned char *bytes, size_t count, char *ret)
 {
 	size_t i;
@@ -52,15 +34,16 @@ void api_random_hex(size_t bytes, char *ret)
 	explicit_bzero(b, sizeof b);
 }
 
-struct route {
-	const char *path;
+struct trust_route {
+	const char *noun, *verb;
 	void (*run)(struct control *c, struct http_request *r);
 };
 
-static bool run_route(const struct route *routes, struct control *c, struct http_request *r)
+static bool run_route(const struct trust_route *routes, const struct api_route *route, struct control *c,
+                      struct http_request *r)
 {
-	for (; routes->path != NULL; routes++) {
-		if (strcmp(http_path(r), routes->path) != 0)
+	for (; routes->noun != NULL; routes++) {
+		if (!api_route_is(route, routes->noun, routes->verb))
 			continue;
 		routes->run(c, r);
 		return true;
@@ -68,23 +51,23 @@ static bool run_route(const struct route *routes, struct control *c, struct http
 	return false;
 }
 
-bool trust_get_route(struct control *c, struct http_request *r)
+bool trust_get_route(struct control *c, struct http_request *r, const struct api_route *route)
 {
-	static const struct route routes[] = {{"/v1/certs", api_certs}, {"/v1/policy", api_policy}, {NULL, NULL}};
+	static const struct trust_route routes[] = {{"certs", "", api_certs}, {"policy", "", api_policy}, {NULL, NULL, NULL}};
 
-	return run_route(routes, c, r);
+	return run_route(routes, route, c, r);
 }
 
-bool trust_post_route(struct control *c, struct http_request *r)
+bool trust_post_route(struct control *c, struct http_request *r, const struct api_route *route)
 {
-	static const struct route routes[] = {{"/v1/nodes", api_invite},
-	                                      {"/v1/join", api_join},
-	                                      {"/v1/certs/issue", api_certs_issue},
-	                                      {"/v1/certs/renew", api_certs_renew},
-	                                      {"/v1/certs/rotate", api_certs_rotate},
-	                                      {"/v1/certs/revoke", api_certs_revoke},
-	                                      {"/v1/policy", api_policy_set},
-	                                      {NULL, NULL}};
+	static const struct trust_route routes[] = {{"nodes", "", api_invite},
+	                                            {"join", "", api_join},
+	                                            {"certs", "issue", api_certs_issue},
+	                                            {"certs", "renew", api_certs_renew},
+	                                            {"certs", "rotate", api_certs_rotate},
+	                                            {"certs", "revoke", api_certs_revoke},
+	                                            {"policy", "", api_policy_set},
+	                                            {NULL, NULL, NULL}};
 
-	return run_route(routes, c, r);
+	return run_route(routes, route, c, r);
 }

@@ -4,12 +4,6 @@
 
 #include "core/api/api.h"
 
-/* The request's body as an object; NULL: it was none, and the request has been answered. json_decref. */
-json_t *api_body(struct http_request *r);
-
-/* A text member; "" when it is missing or no text. Borrowed. */
-const char *api_member(const json_t *body, const char *key);
-
 /* SHA-256 of text as lower-case hexadecimal. */
 void api_hash(const char *text, char ret[65]);
 
@@ -17,8 +11,8 @@ void api_hash(const char *text, char ret[65]);
 void api_random_hex(size_t bytes, char *ret);
 
 /* Both: true when the path is one of theirs; the request is then taken. */
-bool trust_get_route(struct control *c, struct http_request *r);
-bool trust_post_route(struct control *c, struct http_request *r);
+bool trust_get_route(struct control *c, struct http_request *r, const struct api_route *route);
+bool trust_post_route(struct control *c, struct http_request *r, const struct api_route *route);
 
 void api_invite(struct control *c, struct http_request *r);       /* POST /v1/nodes */
 void api_join(struct control *c, struct http_request *r);         /* POST /v1/join */

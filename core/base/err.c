@@ -1,8 +1,19 @@
 #include "core/base/err.h"
 
+#include "core/base/str.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+/* A text that fills its room may have been cut, and then inside a character. */
+static void end_at_border(struct err *e)
+{
+	size_t len = strlen(e->text);
+
+	if (len == sizeof e->text - 1)
+		e->text[str_border(e->text, len)] = '\0';
+}
 
 int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 {
@@ -14,6 +25,7 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof e->text, fmt, ap);
 	va_end(ap);
+	end_at_border(e);
 	return (int)code;
 }
 
@@ -30,6 +42,7 @@ int err_sys(struct err *e, int errno_value, const char *fmt, ...)
 	va_end(ap);
 	len = strlen(e->text);
 	snprintf(e->text + len, sizeof e->text - len, ": %s", strerror(errno_value));
+	end_at_border(e);
 	return ERR_IO;
 }
 
@@ -47,6 +60,7 @@ int err_wrap(struct err *e, const char *fmt, ...)
 	va_end(ap);
 	len = strlen(e->text);
 	snprintf(e->text + len, sizeof e->text - len, ": %s", inner);
+	end_at_border(e);
 	return (int)e->code;
 }
 

@@ -15,7 +15,7 @@ bool str_copy(char *dst, size_t cap, const char *src)
 	bool fits = len < cap;
 
 	if (!fits)
-		len = cap - 1;
+		len = str_border(src, cap - 1);
 	memcpy(dst, src, len);
 	dst[len] = '\0';
 	return fits;
@@ -127,4 +127,69 @@ char *mem_strdup(const char *s)
 	size_t len = strlen(s) + 1;
 
 	return memcpy(mem_alloc(len), s, len);
+}
+
+/* Bytes of the character that starts with this one; 0: none does. */
+static size_t utf8_len(unsigned char first)
+{
+	if (first < 0x80)
+		return 1;
+	if (first < 0xc2 || first > 0xf4)
+		return 0;
+	return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
+/* How many bytes at s (it ends with NUL) begin a character, *ret_is_whole whether it is all of it. No overlong forms, no
+ * surrogates, nothing beyond U+10FFFF. */
+static size_t utf8_read(const unsigned char *s, bool *ret_is_whole)
+{
+	size_t len = utf8_len(s[0]), n = 1;
+	unsigned char min = 0x80, max = 0xbf;
+
+	if (s[0] == 0xe0)
+		min = 0xa0;
+	else if (s[0] == 0xf0)
+		min = 0x90;
+	else if (s[0] == 0xed)
+		max = 0x9f;
+	else if (s[0] == 0xf4)
+		max = 0x8f;
+	for (; n < len && s[n] >= min && s[n] <= max; n++) {
+		min = 0x80;
+		max = 0xbf;
+	}
+	*ret_is_whole = n == len;
+	return n;
+}
+
+size_t str_border(const char *s, size_t len)
+{
+	size_t back;
+
+	for (back = 1; back <= 3 && back <= len; back++) {
+		unsigned char c = (unsigned char)s[len - back];
+
+		if (c >= 0x80 && c < 0xc0)
+			continue;
+		return utf8_len(c) > back ? len - back : len;
+	}
+	return len;
+}
+
+char *str_utf8(const char *s)
+{
+	static const char replacement[] = "\xef\xbf\xbd";
+	struct buf b = {0};
+	bool is_whole;
+	size_t n;
+
+	buf_puts(&b, "");
+	for (; *s != '\0'; s += n) {
+		n = utf8_read((const unsigned char *)s, &is_whole);
+		if (is_whole)
+			buf_add(&b, s, n);
+		else if (s[n] != '\0' || utf8_len((unsigned char)*s) == 0)
+			buf_puts(&b, replacement);
+	}
+	return b.data;
 }

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Copies src into dst[cap], always terminated. Returns false when it was cut. */
+/* Copies src into dst[cap], always terminated. Returns false when it was cut: between two characters of UTF-8. */
 bool str_copy(char *dst, size_t cap, const char *src);
 
 /* Whole-string decimal number within [min, max]; what names it in the error ("port"). *ret is untouched on failure. */
@@ -16,6 +16,12 @@ int str_to_u64(const char *s, const char *what, uint64_t min, uint64_t max, uint
 
 /* A node, group or cluster name: 1 to 32 of [a-z0-9_-], starting with a letter or digit. */
 bool str_is_name(const char *s);
+
+/* The first len bytes of s without the beginning of a UTF-8 character that would be cut: how many bytes are left. */
+size_t str_border(const char *s, size_t len);
+
+/* A copy (returned: free) that is UTF-8: what is not becomes U+FFFD, a character that was cut at the end is left out. */
+char *str_utf8(const char *s);
 
 /* Growing text. Zero-initialised is empty; buf_done frees. Aborts when memory is out (nothing sensible is left to do). */
 struct buf {

@@ -62,8 +62,13 @@ static void put_u64(json_t *o, const char *key, uint64_t v)
 
 static void put_str(json_t *o, const char *key, const char *s)
 {
-	if (s[0] != '\0')
-		json_object_set_new(o, key, json_string(s));
+	char *utf8;
+
+	if (s[0] == '\0')
+		return;
+	utf8 = str_utf8(s);
+	json_object_set_new(o, key, json_string(utf8));
+	free(utf8);
 }
 
 static void put_bool(json_t *o, const char *key, bool b)

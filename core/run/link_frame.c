@@ -21,11 +21,15 @@ char *frame_welcome(void)
 
 char *frame_refused(const char *reason)
 {
-	json_t *o = json_pack("{s:s}", "refused", reason);
-	char *text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
+	char *utf8 = str_utf8(reason), *text; /* a reason may quote what came from outside, and be cut */
+	json_t *o = json_pack("{s:s}", "refused", utf8[0] != '\0' ? utf8 : "no reason was given");
 
+	text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
-	return text != NULL ? text : mem_strdup("{\"refused\":\"\"}");
+	free(utf8);
+	if (text == NULL)
+		abort(); /* no memory */
+	return text;
 }
 
 enum frame_kind frame_parse(const char *text, size_t len, char *ret_name, char **ret_text)

@@ -83,7 +83,7 @@ void http_reply(struct http_request *r, int status, const char *content_type, co
 	r->is_with_owner = false;
 	if (r->wsi == NULL) {
 		if (r->answer != NULL)
-			r->answer(r->answer_arg, status, content_type, body);
+			r->answer(r->answer_arg, status, content_type, body != NULL ? body : "");
 		free_request(r);
 		return;
 	}

@@ -12,13 +12,16 @@
 
 void persist_quote(struct buf *b, const char *text)
 {
+	char *utf8 = str_utf8(text), *p; /* what is stored is read again as JSON */
+
 	buf_puts(b, "'");
-	for (; *text != '\0'; text++) {
-		if (*text == '\'')
+	for (p = utf8; *p != '\0'; p++) {
+		if (*p == '\'')
 			buf_puts(b, "'");
-		buf_add(b, text, 1);
+		buf_add(b, p, 1);
 	}
 	buf_puts(b, "'");
+	free(utf8);
 }
 
 /* decision_guard has CHECK (ok = 1): a false condition fails the statement, and with it the whole transaction. */

@@ -154,7 +154,8 @@ static void send_frame(struct control *c, int node, json_t *o)
 	char *json = json_dumps(o, JSON_COMPACT);
 
 	json_decref(o);
-	effects_send(c, node, json);
+	if (json != NULL) /* a text that is not UTF-8: the other side asks again */
+		effects_send(c, node, json);
 }
 
 static void ask_for_new(struct trust *t, int64_t now)

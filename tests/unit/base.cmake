@@ -1,3 +1,4 @@
+mha_unit_test(test_str SOURCES unit/test_str.c LIBS base)
 mha_unit_test(test_config SOURCES unit/test_config.c LIBS base)
 mha_unit_test(test_roster SOURCES unit/test_roster.c LIBS base)
 mha_unit_test(test_token SOURCES unit/test_token.c LIBS base)
