@@ -1,5 +1,7 @@
 #include "drivers/file.h"
 
+#include "core/base/save.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,58 +15,14 @@
 #define PATH_SIZE 1024
 #define OPEN_DIRS 16
 
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 int file_sync_parent(const char *path, struct err *e)
 {
-	char dir[PATH_SIZE];
-	char *slash;
-	int fd, rc = ERR_OK;
-
-	str_copy(dir, sizeof dir, path);
-	slash = strrchr(dir, '/');
-	if (slash != NULL)
-		slash[slash == dir ? 1 : 0] = '\0';
-	fd = open(slash != NULL ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(e, errno, "open directory \"%s\"", dir);
-	if (fsync(fd) != 0)
-		rc = err_sys(e, errno, "fsync directory \"%s\"", dir);
-	close(fd);
-	return rc;
+	return save_sync_parent(path, e);
 }
 
 int file_write(const char *path, const void *data, size_t len, struct err *e)
 {
-	char tmp[PATH_SIZE];
-	int fd, rc;
-
-	snprintf(tmp, sizeof tmp, "%s.tmp", path);
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return err_sys(e, errno, "create \"%s\"", tmp);
-	if (write_all(fd, data, len) != 0 || fsync(fd) != 0) {
-		rc = err_sys(e, errno, "write \"%s\"", tmp);
-		close(fd);
-		return rc;
-	}
-	close(fd);
-	if (rename(tmp, path) != 0)
-		return err_sys(e, errno, "rename \"%s\" to \"%s\"", tmp, path);
-	return file_sync_parent(path, e);
+	return save_file(path, data, len, 0600, e);
 }
 
 int file_read_tail(const char *path, size_t max, struct buf *out, struct err *e)

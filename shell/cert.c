@@ -1,5 +1,6 @@
 /* cert: what was issued, administrators' certificates, rotation, revocation. */
 #include "core/base/pki.h"
+#include "core/base/save.h"
 #include "core/base/str.h"
 #include "shell/api.h"
 #include "shell/confirm.h"
@@ -134,28 +135,12 @@ int cert_revoke(struct shell *sh, const struct options *o, const char *const *ar
 
 /* --- issue --- */
 
-/* 0600, written beside and renamed. */
 static int write_file(const char *dir, const char *name, const char *text, struct err *e)
 {
-	char path[PATH_MAX], beside[PATH_MAX + 8];
-	size_t len = strlen(text);
-	int fd, saved = 0;
+	char path[PATH_MAX];
 
 	snprintf(path, sizeof path, "%s/%s", dir, name);
-	snprintf(beside, sizeof beside, "%s.new", path);
-	(void)unlink(beside);
-	fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return err_sys(e, errno, "cannot write %s", beside);
-	if (write(fd, text, len) != (ssize_t)len || fsync(fd) != 0)
-		saved = errno != 0 ? errno : EIO;
-	close(fd);
-	if (saved == 0 && rename(beside, path) != 0)
-		saved = errno;
-	if (saved == 0)
-		return ERR_OK;
-	(void)unlink(beside);
-	return err_sys(e, saved, "cannot write %s", path);
+	return save_file(path, text, strlen(text), 0600, e);
 }
 
 static int write_all(const char *dir, const json_t *reply, const char *key, struct err *e)

@@ -1,10 +1,9 @@
 #include "store/node_identity.h"
+#include "core/base/save.h"
 #include "core/base/str.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,64 +160,14 @@ static char *render(const struct identity *id)
 	return text;
 }
 
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
-	size_t len = strlen(text), done = 0;
-	int rc = 0;
-
-	if (fd < 0)
-		return errno;
-	while (rc == 0 && done < len) {
-		ssize_t n = write(fd, text + done, len - done);
-
-		if (n >= 0)
-			done += (size_t)n;
-		else if (errno != EINTR)
-			rc = errno;
-	}
-	if (rc == 0 && fsync(fd) != 0)
-		rc = errno;
-	if (close(fd) != 0 && rc == 0)
-		rc = errno;
-	return rc;
-}
-
-static int sync_directory_of(const char *path)
-{
-	char copy[PATH_MAX];
-	int fd, rc;
-
-	if (!str_copy(copy, sizeof copy, path))
-		return ENAMETOOLONG;
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return errno;
-	rc = fsync(fd) == 0 ? 0 : errno;
-	close(fd);
-	return rc;
-}
-
 int identity_save(const char *path, const struct identity *id, struct err *e)
 {
-	char beside[PATH_MAX];
-	char *text;
+	char *text = render(id);
 	int rc;
 
-	if (snprintf(beside, sizeof beside, "%s.new", path) >= (int)sizeof beside)
-		return err_set(e, ERR_INVAL, "path %s is too long", path);
-	text = render(id);
 	if (text == NULL)
 		return err_set(e, ERR_NOMEM, "out of memory while writing %s", path);
-	rc = write_file(beside, text);
+	rc = save_file(path, text, strlen(text), FILE_MODE, e);
 	free(text);
-	if (rc == 0 && rename(beside, path) != 0)
-		rc = errno;
-	if (rc == 0)
-		rc = sync_directory_of(path);
-	if (rc != 0) {
-		(void)unlink(beside);
-		return err_sys(e, rc, "cannot write %s", path);
-	}
-	return 0;
+	return rc;
 }

@@ -1,5 +1,6 @@
 #include "core/base/roster.h"
 
+#include "core/base/save.h"
 #include "core/base/str.h"
 
 #include <arpa/inet.h>
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_MODE     0644
@@ -153,41 +153,16 @@ char *roster_format(const struct roster *r)
 	return text;
 }
 
-static int write_all(int fd, const char *text)
-{
-	size_t len = strlen(text), done = 0;
-
-	while (done < len) {
-		ssize_t n = write(fd, text + done, len - done);
-
-		if (n < 0 && errno != EINTR)
-			return errno;
-		done += n > 0 ? (size_t)n : 0;
-	}
-	return fsync(fd) == 0 ? 0 : errno;
-}
-
 int roster_save(const struct config *c, const struct roster *r, struct err *e)
 {
-	char path[PATH_MAX], beside[PATH_MAX + 8];
-	char *text;
-	int fd, saved;
+	char path[PATH_MAX];
+	char *text = roster_format(r);
+	int rc;
 
 	PATH_OF(c, path);
-	snprintf(beside, sizeof beside, "%s.new", path);
-	fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
-	if (fd < 0)
-		return err_sys(e, errno, "cannot write %s", beside);
-	text = roster_format(r);
-	saved = fchmod(fd, FILE_MODE) == 0 ? write_all(fd, text) : errno;
+	rc = save_file(path, text, strlen(text), FILE_MODE, e);
 	free(text);
-	close(fd);
-	if (saved == 0 && rename(beside, path) != 0)
-		saved = errno;
-	if (saved == 0)
-		return ERR_OK;
-	(void)unlink(beside);
-	return err_sys(e, saved, "cannot write %s", path);
+	return rc;
 }
 
 int roster_load(const struct config *c, struct roster *ret, struct err *e)

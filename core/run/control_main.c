@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/save.h"
 #include "core/base/vip_msg.h"
 #include "core/run/control.h"
 #include "core/run/restart.h"
@@ -39,9 +40,9 @@ static uint64_t random_u64(void)
 
 /* --- voter set on disk: a restarted control process starts from the newest set it ever knew --- */
 
-static void voters_path(const struct control *c, char *buf, size_t size, const char *suffix)
+static void voters_path(const struct control *c, char *buf, size_t size)
 {
-	snprintf(buf, size, "%s/store/voters%s", c->config->state_dir, suffix);
+	snprintf(buf, size, "%s/store/voters", c->config->state_dir);
 }
 
 static void load_voters(struct control *c)
@@ -50,7 +51,7 @@ static void load_voters(struct control *c)
 	struct voter_set v = {0};
 	FILE *f;
 
-	voters_path(c, path, sizeof path, "");
+	voters_path(c, path, sizeof path);
 	f = fopen(path, "re");
 	if (f == NULL)
 		return;
@@ -61,41 +62,20 @@ static void load_voters(struct control *c)
 	fclose(f);
 }
 
-static bool write_voters(const struct control *c, const char *line)
-{
-	char path[512], tmp[512], dir[512];
-	int fd, dir_fd;
-	bool is_written;
-
-	voters_path(c, path, sizeof path, "");
-	voters_path(c, tmp, sizeof tmp, ".new");
-	snprintf(dir, sizeof dir, "%s/store", c->config->state_dir);
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-	if (fd < 0)
-		return false;
-	is_written = write(fd, line, strlen(line)) == (ssize_t)strlen(line) && fsync(fd) == 0;
-	close(fd);
-	dir_fd = is_written && rename(tmp, path) == 0 ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	if (dir_fd < 0)
-		return false;
-	is_written = fsync(dir_fd) == 0;
-	close(dir_fd);
-	return is_written;
-}
-
 bool control_save_voters(struct control *c)
 {
 	const struct voter_set *v = agent_voters(c->agent);
-	char names[900], line[960];
+	char names[900], line[960], path[512];
+	struct err e = ERR_INIT;
 
+	voters_path(c, path, sizeof path);
 	snprintf(line, sizeof line, "%" PRIu64 " %s\n", v->number,
 	         codec_set_format(c->config, v->members, names, sizeof names));
-	if (v->number == 0 || write_voters(c, line))
+	if (v->number == 0 || save_file(path, line, strlen(line), 0640, &e) == ERR_OK)
 		return true;
 	if (c->is_set_saved)
-		log_error("membership",
-		          "voter set %" PRIu64 " cannot be kept in %s/store: %s -> this node grants no leases until it can",
-		          v->number, c->config->state_dir, strerror(errno));
+		log_error("membership", "voter set %" PRIu64 " cannot be kept: %s -> this node grants no leases until it can",
+		          v->number, e.text);
 	return false;
 }
 

@@ -3,16 +3,14 @@
  * has not been told of. With it goes the list of revoked certificates. */
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/save.h"
 #include "core/base/vip_msg.h"
 #include "core/run/control.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define STATEMENT_MS 3000
@@ -138,28 +136,18 @@ static bool is_serial(const char *s)
 
 static void write_revoked(const struct control *c, const json_t *list)
 {
-	char path[512], beside[520];
+	char dir[512], path[528];
+	struct err e = ERR_INIT;
 	struct buf b = {0};
 	const json_t *o;
 	size_t i;
-	int fd;
-	bool is_written;
 
-	snprintf(path, sizeof path, "%s/tls/revoked", c->config->state_dir);
-	snprintf(beside, sizeof beside, "%s.new", path);
+	snprintf(dir, sizeof dir, "%s/tls", c->config->state_dir);
+	snprintf(path, sizeof path, "%s/revoked", dir);
 	json_array_foreach(list, i, o) buf_printf(&b, "%s\n", json_string_value(o));
-	fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-	if (fd < 0) {
-		if (errno != ENOENT) /* a node without encryption has no such folder */
-			log_error("trust", "cannot write %s: %s", beside, strerror(errno));
-		buf_done(&b);
-		return;
-	}
-	is_written = (b.len == 0 || write(fd, b.data, b.len) == (ssize_t)b.len) && fsync(fd) == 0;
-	close(fd);
+	if (access(dir, X_OK) == 0 && save_file(path, b.data != NULL ? b.data : "", b.len, 0640, &e) != ERR_OK)
+		log_error("trust", "%s", e.text);
 	buf_done(&b);
-	if (!is_written || rename(beside, path) != 0)
-		log_error("trust", "cannot write %s: %s", path, strerror(errno));
 }
 
 static bool take_revoked(struct control *c, const json_t *list)

@@ -2,6 +2,7 @@
 
 #include "core/base/log.h"
 #include "core/base/pki.h"
+#include "core/base/save.h"
 #include "core/base/str.h"
 
 #include <errno.h>
@@ -86,20 +87,6 @@ int trust_files_make_dirs(const struct config *c, struct err *e)
 
 /* --- writing --- */
 
-static int write_text(int fd, const char *text)
-{
-	size_t len = strlen(text), done = 0;
-
-	while (done < len) {
-		ssize_t n = write(fd, text + done, len - done);
-
-		if (n < 0 && errno != EINTR)
-			return errno;
-		done += n > 0 ? (size_t)n : 0;
-	}
-	return fsync(fd) == 0 ? 0 : errno;
-}
-
 /* NAME.new, complete on disk, with the owner of the directory: `mhad join` runs as root, the node does not. */
 static int write_beside(int dir, const char *name, const char *text, struct err *e)
 {
@@ -115,7 +102,7 @@ static int write_beside(int dir, const char *name, const char *text, struct err 
 	if (fstat(dir, &st) != 0 || (geteuid() == 0 && fchown(fd, st.st_uid, st.st_gid) != 0))
 		saved = errno;
 	if (saved == 0)
-		saved = write_text(fd, text);
+		saved = save_write(fd, text, strlen(text));
 	close(fd);
 	if (saved == 0)
 		return ERR_OK;
