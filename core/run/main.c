@@ -184,13 +184,13 @@ static int run_parent(const struct config *c, const struct options *o)
 /* The store's program knows its files; it says everything itself. */
 static int exec_recover(char **argv)
 {
-	char path[PATH_MAX];
+	char dir[PATH_MAX - 16], path[PATH_MAX];
 
-	if (!find_bin_dir(path, sizeof path - 16)) {
+	if (!find_bin_dir(dir, sizeof dir)) {
 		fprintf(stderr, "mhad: /proc/self/exe cannot be read\n");
 		return EX_FAILED;
 	}
-	strcat(path, "/mha-stored");
+	snprintf(path, sizeof path, "%s/mha-stored", dir);
 	argv[0] = path;
 	execv(path, argv);
 	fprintf(stderr, "mhad: %s: %s\n", path, strerror(errno));
