@@ -34,8 +34,8 @@ int node_disk_adopt(struct node_disk *d, struct err *e) MUST_USE;
 int node_disk_copy_data(struct node_disk *d, char *ret_dir, struct err *e) MUST_USE;
 int node_disk_swap(struct node_disk *d, const char *copy, const struct identity *id, struct err *e) MUST_USE;
 
-/* A full disk is waited for, said once: whoever frees some space need not think of starting anything. Returns at SIGTERM too.
- */
+/* A full disk is waited for, said once: whoever frees some space need not think of starting anything. (Signals are not caught
+ * yet: SIGTERM ends the wait and the process.) */
 void node_disk_wait_for_room(const struct config *c);
 
 /* node_disk_copy.c: an identity that came with swapped data and was not put in its place yet. */

@@ -19,6 +19,9 @@ static const struct policy policies[] = {
          TRUST_LIFETIME_MIN_S, TRUST_LIFETIME_MAX_S},
         {MEMBERSHIP_GONE_POLICY, "600", "after so many seconds of silence a standby votes in a voter's place; 0: never", 0,
          INT32_MAX},
+        {DISK_PERCENT_POLICY, "15", "a node warns when less of its store's disk is free, in per cent", 1, 90},
+        {DISK_MB_POLICY, "200", "a node warns when less of its store's disk is free, in MB", 1, 1 << 20},
+        {DISK_LEADER_POLICY, "64", "below so many free MB a node leads only if no other node has room", 1, 1 << 20},
 };
 #define POLICY_COUNT (sizeof policies / sizeof policies[0])
 
@@ -94,8 +97,10 @@ static void set_done(void *arg, const struct err *e, const struct trust_issued *
 		api_error(j->http, e->code, e->text, NULL);
 	else
 		api_json(j->http, 200, json_pack("{s:s,s:s}", "name", j->name, "value", j->value));
-	if (issued != NULL)
+	if (issued != NULL) {
 		membership_policy(j->c->membership, j->name, j->value);
+		disk_policy(j->c, j->name, j->value);
+	}
 	free(j);
 }
 

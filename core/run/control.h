@@ -60,8 +60,14 @@ struct schema_state {
 	bool is_busy, is_wait_said;
 };
 
+/* Policies; 0: the default. A node knows them from when it last was the controller. */
+struct disk_limits {
+	uint64_t percent, mb, leader_mb;
+};
+
 /* Room where this node's store lies (disk.c). */
 struct disk_state {
+	struct disk_limits limits;
 	uint64_t free_mb, percent;
 	int64_t looked_ms, moved_ms;
 	node_set alarmed; /* nodes about which an event was written, by this controller */
@@ -170,7 +176,7 @@ void leadership_notified(struct control *c, const char *payload);
 void leadership_lost(struct control *c, const char *why);
 void leadership_tick(struct control *c);
 /* Revoke what hangs on the controller lease, then release it, then hand Raft leadership to node. */
-void leadership_transfer(struct control *c, int node);
+void leadership_transfer(struct control *c, int node, const char *why);
 
 /* persist.c */
 void persist_commit(struct control *c, const struct commit *commit);
@@ -206,7 +212,7 @@ void membership_joined(struct control *c, const char *uuid, const char *profile)
 	"'revoked', (SELECT json_group_array(serial) FROM certificate WHERE revoked_at > 0)"
 void nodes_start(struct control *c);
 void nodes_tick(struct control *c);
-void nodes_look(struct control *c); /* `mhad join` may have left a roster for a node that runs already */
+void nodes_look(struct control *c);                    /* `mhad join` may have left a roster for a node that runs already */
 void nodes_read(struct control *c, const json_t *all); /* the controller's view of the store, with NODES_SQL in it */
 bool nodes_frame(struct control *c, const char *peer, const char *json, size_t len); /* false: it is another frame */
 void nodes_link_up(struct control *c, const char *peer);
@@ -224,7 +230,11 @@ void upgrade_heard(struct control *c, int node);          /* its heartbeat was k
 void upgrade_tick(struct control *c);
 
 /* disk.c */
+#define DISK_PERCENT_POLICY "disk_warning_percent"
+#define DISK_MB_POLICY      "disk_warning_mb"
+#define DISK_LEADER_POLICY  "disk_leader_mb"
 void disk_tick(struct control *c);
+void disk_policy(struct control *c, const char *name, const char *value); /* as membership_policy */
 
 /* backups.c */
 struct backups *backups_new(struct control *c);

@@ -242,7 +242,7 @@ static void controller_effect(struct control *c, const struct action *a)
 		api_reply(c, a);
 		break;
 	case ACTION_TRANSFER:
-		leadership_transfer(c, a->node);
+		leadership_transfer(c, a->node, "the primary is there");
 		break;
 	}
 }
@@ -318,7 +318,8 @@ static void deliver(struct control *c, const char *peer, const char *json, size_
 
 	if (node == NODE_NONE)
 		return;
-	if (nodes_frame(c, peer, json, len) || trust_frame(c, node, json, len) || (!c->member.is_member && is_join_frame(c, json, len)))
+	if (nodes_frame(c, peer, json, len) || trust_frame(c, node, json, len) ||
+	    (!c->member.is_member && is_join_frame(c, json, len)))
 		return;
 	if (codec_decode(c->config, peer, json, len, &c->frame, &err) != ERR_OK) {
 		log_warn("peer", "%s sent a frame that cannot be read: %s", peer, err.text);

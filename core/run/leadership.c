@@ -178,13 +178,13 @@ void leadership_lost(struct control *c, const char *why)
 	control_arm(c);
 }
 
-void leadership_transfer(struct control *c, int node)
+void leadership_transfer(struct control *c, int node, const char *why)
 {
 	uint64_t generation = c->generation;
 
 	if (c->last[node].extra.raft_id[0] == '\0')
 		return;
-	log_info("controller", "leadership goes to %s, where the primary is", c->config->nodes[node].name);
+	log_info("controller", "leadership goes to %s: %s", c->config->nodes[node].name, why);
 	stop_deciding(c, "leadership is handed over");
 	/* Long enough for the other node to take over; if it does not, this one decides again. */
 	c->retry_ms = clock_now_ms() + 1000;

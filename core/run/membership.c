@@ -79,6 +79,20 @@ void membership_policy(struct membership *m, const char *name, const char *value
 		m->gone_ms = (int64_t)seconds * 1000;
 }
 
+static void read_policies(struct membership *m, json_t *policies)
+{
+	const char *name;
+	json_t *value;
+
+	m->gone_ms = VOTERS_GONE_DEFAULT_MS;
+	m->c->disk.limits = (struct disk_limits){0};
+	json_object_foreach(policies, name, value)
+	{
+		membership_policy(m, name, json_string_value(value));
+		disk_policy(m->c, name, json_string_value(value));
+	}
+}
+
 void membership_begin(struct membership *m, const json_t *all)
 {
 	const json_t *voters = json_object_get(all, "voters");
@@ -86,8 +100,7 @@ void membership_begin(struct membership *m, const json_t *all)
 	int64_t now = clock_now_ms();
 
 	read_members(m, all);
-	m->gone_ms = VOTERS_GONE_DEFAULT_MS;
-	membership_policy(m, MEMBERSHIP_GONE_POLICY, text_of(json_object_get(all, "policies"), MEMBERSHIP_GONE_POLICY));
+	read_policies(m, json_object_get(all, "policies"));
 	if (m->begun_ms == 0)
 		m->begun_ms = now;
 	m->voters.number = number;
@@ -280,7 +293,7 @@ static void change_voters(struct membership *m, int64_t now)
 			    !list[other].is_arbiter)
 				break;
 		if (other < (int)m->c->config->nodes_count)
-			leadership_transfer(m->c, other);
+			leadership_transfer(m->c, other, "this node loses its vote");
 	}
 }
 
