@@ -1,10 +1,9 @@
-#include "store/writer.h"
+#include "store/writer_internal.h"
 
 #include "core/base/clock.h"
 #include "core/base/str.h"
 #include "store/interrupt.h"
 #include "store/writer_join.h"
-#include "store/writer_unit.h"
 
 #include <assert.h>
 #include <sqlite3.h>
@@ -17,36 +16,6 @@
 #define BUSY_RETRY_MS 5  /* another connection writes (a migration, a dying one): it ends soon */
 #define BUSY_LIMIT_MS 10000
 
-TAILQ_HEAD(unit_list, writer_unit);
-
-enum writer_state {
-	WRITER_IDLE,
-	WRITER_SINGLE, /* one autocommit statement, its own transaction */
-	WRITER_GROUP,  /* BEGIN, the statements of the group, COMMIT */
-	WRITER_TX_BEGIN,
-	WRITER_TX_HELD, /* the holder thinks */
-	WRITER_TX_RUN,
-	WRITER_TX_END
-};
-
-struct writer {
-	struct dq *dq;
-	enum writer_state state;
-	struct unit_list waiting;
-	struct unit_list group;      /* taken out of waiting, being run */
-	struct writer_unit *current; /* of the group */
-	struct writer_unit *joined;  /* the last of those that are being run together with `current` */
-	unsigned alone_groups;       /* this many are run statement by statement */
-	struct writer_unit *tx;
-	bool is_delivering, is_closing;
-	int64_t busy_limit_ms; /* when to stop retrying; 0: not retrying */
-	void (*retry)(struct writer *w);
-	uv_timer_t timer;
-	void (*done_cb)(void *arg);
-	void *done_arg;
-};
-
-static void advance(struct writer *w);
 static void run_current(struct writer *w);
 static void run_begin(struct writer *w);
 
@@ -59,8 +28,7 @@ static void retry_cb(uv_timer_t *timer)
 	w->retry(w);
 }
 
-/* True when the answer was BUSY and `again` will be called a little later. */
-static bool retry_when_busy(struct writer *w, const struct dq_result *r, void (*again)(struct writer *w))
+bool writer_retry_when_busy(struct writer *w, const struct dq_result *r, void (*again)(struct writer *w))
 {
 	int64_t now_ms = clock_now_ms();
 
@@ -91,13 +59,13 @@ static void single_cb(void *arg, const struct dq_result *r)
 			u->cb(u->arg, r);
 		return;
 	}
-	if (retry_when_busy(w, r, run_current))
+	if (writer_retry_when_busy(w, r, run_current))
 		return;
 	writer_unit_note_answer(u, r);
 	TAILQ_REMOVE(&w->group, u, link);
 	w->state = WRITER_IDLE;
 	writer_unit_complete(u, r);
-	advance(w);
+	writer_advance(w);
 }
 
 /* --- a group --- */
@@ -135,7 +103,7 @@ static void group_deliver(struct writer *w, const struct dq_result *r)
 	}
 	w->is_delivering = false;
 	w->state = WRITER_IDLE;
-	advance(w);
+	writer_advance(w);
 }
 
 /* Nothing of this group was committed, and one by one its statements may fare better: back to the head of the queue, in order.
@@ -182,7 +150,7 @@ static void group_commit_cb(void *arg, const struct dq_result *r)
 {
 	struct writer *w = arg;
 
-	if (retry_when_busy(w, r, group_commit))
+	if (writer_retry_when_busy(w, r, group_commit))
 		return;
 	if (r->code == 0)
 		group_deliver(w, NULL);
@@ -279,7 +247,7 @@ static void group_begin_cb(void *arg, const struct dq_result *r)
 {
 	struct writer *w = arg;
 
-	if (retry_when_busy(w, r, run_begin))
+	if (writer_retry_when_busy(w, r, run_begin))
 		return;
 	if (r->code == 0)
 		run_current(w);
@@ -289,130 +257,9 @@ static void group_begin_cb(void *arg, const struct dq_result *r)
 		group_deliver(w, r);
 }
 
-/* --- interactive transactions --- */
-
-static void tx_rollback_cb(void *arg, const struct dq_result *r)
-{
-	struct writer *w = arg;
-	struct writer_unit *u = w->tx;
-
-	(void)r;
-	w->tx = NULL;
-	w->state = WRITER_IDLE;
-	writer_unit_complete_kept(u);
-	advance(w);
-}
-
-static void tx_rollback(struct writer *w)
-{
-	w->state = WRITER_TX_END;
-	if (w->is_closing)
-		tx_rollback_cb(w, NULL);
-	else
-		dq_exec(w->dq, "ROLLBACK", NULL, 0, tx_rollback_cb, w);
-}
-
-static void tx_begin_cb(void *arg, const struct dq_result *r)
-{
-	struct writer *w = arg;
-	struct writer_unit *u = w->tx;
-
-	if (!u->is_abandoned && retry_when_busy(w, r, run_begin))
-		return;
-	w->busy_limit_ms = 0;
-	if (r->code != 0) {
-		w->tx = NULL;
-		w->state = WRITER_IDLE;
-		writer_unit_complete(u, r);
-		advance(w);
-	} else if (u->is_abandoned) {
-		tx_rollback(w);
-	} else {
-		w->state = WRITER_TX_HELD;
-		u->cb(u->arg, r);
-	}
-}
-
 static void run_begin(struct writer *w)
 {
-	if (w->tx != NULL && w->tx->is_abandoned) { /* while it waited for another try */
-		struct dq_result none = {.message = "", .is_last = true};
-		struct writer_unit *u = w->tx;
-
-		w->tx = NULL;
-		w->state = WRITER_IDLE;
-		writer_unit_complete(u, &none);
-		advance(w);
-		return;
-	}
-	dq_exec(w->dq, "BEGIN IMMEDIATE", NULL, 0, w->tx != NULL ? tx_begin_cb : group_begin_cb, w);
-}
-
-static void tx_run_cb(void *arg, const struct dq_result *r)
-{
-	struct writer *w = arg;
-	struct writer_unit *u = w->tx;
-
-	if (r->is_last)
-		writer_unit_note_answer(u, r);
-	if (u->is_abandoned) {
-		if (r->is_last)
-			tx_rollback(w);
-		return;
-	}
-	if (r->is_last)
-		w->state = WRITER_TX_HELD;
-	u->cb(u->arg, r);
-}
-
-void writer_run(struct writer_unit *u, const struct writer_stmt *stmt, dq_cb cb, void *arg)
-{
-	struct writer *w = u->w;
-	char *sql = writer_unit_mark(u, stmt->sql);
-
-	assert(w->tx == u && w->state == WRITER_TX_HELD);
-	u->cb = cb;
-	u->arg = arg;
-	w->state = WRITER_TX_RUN;
-	if (stmt->returns_rows)
-		dq_query(w->dq, sql, stmt->params, stmt->param_count, tx_run_cb, w);
-	else
-		dq_exec(w->dq, sql, stmt->params, stmt->param_count, tx_run_cb, w);
-	free(sql); /* copied by then */
-}
-
-static void tx_commit(struct writer *w);
-
-static void tx_commit_cb(void *arg, const struct dq_result *r)
-{
-	struct writer *w = arg;
-
-	if (retry_when_busy(w, r, tx_commit))
-		return;
-	writer_unit_keep(w->tx, r);
-	if (r->code != 0)
-		tx_rollback(w);
-	else
-		tx_rollback_cb(w, r);
-}
-
-static void tx_commit(struct writer *w)
-{
-	dq_exec(w->dq, "COMMIT", NULL, 0, tx_commit_cb, w);
-}
-
-void writer_finish(struct writer_unit *u, bool is_commit, dq_cb cb, void *arg)
-{
-	struct writer *w = u->w;
-
-	assert(w->tx == u && w->state == WRITER_TX_HELD);
-	u->cb = cb;
-	u->arg = arg;
-	w->state = WRITER_TX_END;
-	if (is_commit)
-		tx_commit(w);
-	else
-		tx_rollback(w);
+	dq_exec(w->dq, "BEGIN IMMEDIATE", NULL, 0, group_begin_cb, w);
 }
 
 /* --- the queue --- */
@@ -428,7 +275,7 @@ static bool can_share(const struct writer_unit *u)
 	return u != NULL && !u->is_tx && !u->stmt.is_alone && !u->stmt.returns_rows;
 }
 
-static void advance(struct writer *w)
+void writer_advance(struct writer *w)
 {
 	struct writer_unit *u = TAILQ_FIRST(&w->waiting);
 	unsigned n = 1;
@@ -439,7 +286,7 @@ static void advance(struct writer *w)
 		TAILQ_REMOVE(&w->waiting, u, link);
 		w->tx = u;
 		w->state = WRITER_TX_BEGIN;
-		run_begin(w);
+		writer_tx_begin(w);
 		return;
 	}
 	take(w, u);
@@ -459,7 +306,7 @@ static struct writer_unit *enqueue(struct writer *w, struct writer_unit *u)
 {
 	assert(!w->is_closing);
 	TAILQ_INSERT_TAIL(&w->waiting, u, link);
-	advance(w);
+	writer_advance(w);
 	return u;
 }
 
@@ -498,7 +345,7 @@ void writer_abandon(struct writer_unit *u)
 		TAILQ_REMOVE(&w->waiting, u, link);
 		writer_unit_free(u);
 	} else if (u == w->tx && w->state == WRITER_TX_HELD) {
-		tx_rollback(w);
+		writer_tx_rollback(w);
 	} else {
 		writer_cancel(u); /* what runs may run for long; its answer comes soon, and a transaction is rolled back then */
 	}
