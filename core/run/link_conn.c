@@ -49,7 +49,10 @@ void conn_drop(struct conn *c, const char *reason)
 
 void conn_drop_and_log(struct conn *c, const char *reason)
 {
-	log_warn("link", "closed the link with %s: %s", c->peer != NULL ? c->peer->name : c->from, reason);
+	if (c->peer != NULL)
+		log_warn("link", "closed the link with %s: %s", c->peer->name, reason);
+	else
+		refusal_note(c->hub, c->from, reason);
 	conn_drop(c, reason);
 }
 

@@ -89,8 +89,8 @@ static void refuse(struct conn *c, const char *name, const char *reason)
 	struct peer *p = c->peer != NULL ? c->peer : find_peer(c->hub, name);
 	char *text = frame_refused(reason);
 
-	if (p == NULL) {
-		log_warn("link", "refused \"%s\": %s", name, reason);
+	if (p == NULL || (c->is_secure && strcmp(c->name, p->name) != 0)) {
+		refusal_note(c->hub, c->from, reason); /* not the peer: what others say must not fill the log */
 	} else if (strcmp(p->refusal, reason) != 0) {
 		/* Once per reason: it comes back with every dial. */
 		str_copy(p->refusal, sizeof p->refusal, reason);
@@ -190,9 +190,7 @@ static void receive_handshake(struct conn *c, const char *text, size_t len)
 		c->is_welcomed = true;
 		go_up_if_agreed(c);
 	} else {
-		log_warn("link", "closed a link from %s: its first frame is no hello",
-		         c->peer != NULL ? c->peer->name : c->from);
-		conn_drop(c, "its first frame is no hello");
+		conn_drop_and_log(c, "its first frame is no hello");
 	}
 	free(said);
 }

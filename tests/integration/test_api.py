@@ -24,13 +24,14 @@ def programs():
 class Host:
     """A fresh host on loopback, mode managed."""
 
-    def __init__(self, folder, name):
+    def __init__(self, folder, name, more=""):
         self.name, self.address, self.dir = name, ADDRESSES[name], str(folder / name)
         os.mkdir(self.dir)
         os.chmod(self.dir, 0o755)
         self.socket = self.dir + "/run/api.sock"
         with open(self.dir + "/node.yaml", "w") as f:
-            f.write("cluster: lab\nnode: %s\naddress: %s\nstate_dir: %s/state\nrun_dir: %s/run\nprofile: fast\n" % (name, self.address, self.dir, self.dir))
+            f.write("cluster: lab\nnode: %s\naddress: %s\nstate_dir: %s/state\nrun_dir: %s/run\nprofile: fast\n" % (name, self.address, self.dir, self.dir)
+                    + more.replace("{address}", self.address))
         self.log_file = open(self.dir + "/log", "a")
         self.process = subprocess.Popen([programs() + "/mhad", "--config", self.dir + "/node.yaml"], stdin=subprocess.DEVNULL, stdout=self.log_file,
                                         stderr=self.log_file)
@@ -66,8 +67,8 @@ def short_folder():
 
 
 @pytest.fixture(name="hosts", scope="module")
-def three_hosts(folder):
-    hosts = [Host(folder, n) for n in ADDRESSES]
+def three_hosts(folder, request):
+    hosts = [Host(folder, n, getattr(request.module, "MORE", "")) for n in ADDRESSES]
     try:
         assert "stays closed" in wait_for("the reason of the closed port", lambda: "stays closed" in hosts[0].log() and hosts[0].log())
         wait_for("a cluster of one", lambda: hosts[0].shell("cluster", "init").returncode == 0)

@@ -12,14 +12,13 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
-import psycopg2
 import pytest
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[i]) for i in (1,)] + [str(pathlib.Path(__file__).resolve().parents[2] / "lib")]
 import nodecerts  # noqa: E402
+from writer import Writer  # noqa: E402
 from test_store_sql import LIMIT_S, STORED, Node, Pulse, free_ports, init, leader_of, wait_for  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not STORED.exists(), reason=f"{STORED} is not built (MHA_BIN)")
@@ -27,36 +26,6 @@ pytestmark = pytest.mark.skipif(not STORED.exists(), reason=f"{STORED} is not bu
 STRANGER = "127.0.0.77"  # where the attacks come from
 GAP_S = 5.0              # the longest pause of the writer that is no harm: an election would be longer than this on no machine that works
 SQL = b"MHASQL1\n"
-
-
-class Writer(threading.Thread):
-    """One row after the other through a follower, so through the port that is attacked."""
-
-    def __init__(self, nodes):
-        super().__init__(daemon=True)
-        self.nodes, self.ended = nodes, threading.Event()
-        self.acked, self.errors, self.gap_s = [], [], 0.0
-
-    def run(self):
-        connection, key, last = None, 0, time.monotonic()
-        while not self.ended.is_set():
-            try:
-                connection = connection or self.nodes[1].tcp(connect_timeout=10)
-                connection.autocommit = True
-                key += 1
-                connection.cursor().execute("INSERT INTO w VALUES (%s)", (key,))
-                self.acked.append(key)
-                now = time.monotonic()
-                self.gap_s, last = max(self.gap_s, now - last), now
-            except psycopg2.Error as error:
-                self.errors.append(str(error))
-                connection = None
-                self.ended.wait(0.05)
-            self.ended.wait(0.005)
-
-    def end(self):
-        self.ended.set()
-        self.join(LIMIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +71,7 @@ def unharmed(cluster):
     nodes = cluster[0]
     nodes[0].do("DELETE FROM w")
     before = leader_of(nodes).name
-    writer = Writer(nodes)
+    writer = Writer(lambda: nodes[1].tcp(connect_timeout=10))
     writer.start()
     wait_for(lambda: len(writer.acked) > 20, "the writer to write")
     yield
