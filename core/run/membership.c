@@ -15,6 +15,7 @@
 #define TICK_EVERY_MS 200
 #define HEARD_MS      1500
 #define POLL_MS       500
+#define ALIGN_MS      3000
 
 struct membership *membership_new(struct control *c)
 {
@@ -110,7 +111,7 @@ void membership_begin(struct membership *m, const json_t *all)
 	if (m->is_active && number > 0 && m->c->agent != NULL)
 		agent_set_voters(m->c->agent, &m->voters);
 	m->is_busy = false;
-	m->is_aligned = false;
+	m->aligned_ms = 0;
 }
 
 void membership_end(struct membership *m)
@@ -202,7 +203,7 @@ static bool is_heard(const struct membership *m, int node, int64_t now)
 }
 
 /* A voter that has just started grants nothing for L: it gets a vote when it can vote, so that leases are held throughout. */
-static bool is_ready(const struct membership *m, int node, int64_t now)
+bool membership_is_ready(const struct membership *m, int node, int64_t now)
 {
 	int64_t settled = m->c->member.profile->lease_ms + POLL_MS;
 
@@ -254,7 +255,7 @@ static void fill_voters(const struct membership *m, int64_t now, struct voters_n
 		list[i].is_voter = (m->voters.members & node_bit((int)i)) != 0;
 		list[i].is_arbiter = strcmp(config->nodes[i].role, "arbiter") == 0;
 		list[i].is_leaving = m->nodes[i].is_leaving;
-		list[i].is_ready = is_ready(m, (int)i, now);
+		list[i].is_ready = membership_is_ready(m, (int)i, now);
 		list[i].silent_ms = is_heard(m, (int)i, now) ? 0 : now - heard;
 		list[i].domain = domain_number(config, i);
 	}
@@ -276,7 +277,7 @@ static void change_voters(struct membership *m, int64_t now)
 
 	if (!membership_may_change(m, now))
 		return;
-	if (!m->is_aligned) {
+	if (m->aligned_ms == 0 || now - m->aligned_ms > ALIGN_MS) {
 		membership_start(m, JOB_ALIGN, m->c->self, "");
 		return;
 	}

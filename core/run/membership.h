@@ -23,7 +23,7 @@ struct member_node {
 struct membership {
 	struct control *c;
 	bool is_active, is_busy;
-	bool is_aligned; /* Raft was seen to agree with the records since this controller began */
+	int64_t aligned_ms; /* when Raft was last seen to agree with the records, as far as nodes are online; 0: not yet */
 	int64_t ticked_ms, retry_ms;
 	int64_t begun_ms;
 	int64_t gone_ms; /* policy */
@@ -38,6 +38,8 @@ struct membership {
 void membership_start(struct membership *m, enum job_kind kind, int node, const char *reason);
 /* Another voter set may follow the one that this controller read (agent_voters_settled). */
 bool membership_may_change(const struct membership *m, int64_t now_ms);
+/* Heard just now, and up for so long that it can grant leases. */
+bool membership_is_ready(const struct membership *m, int node, int64_t now_ms);
 /* The outcome of a transaction of this folder's: everything is read again. arg: struct membership. */
 void membership_committed(void *arg, enum store_outcome outcome, const PGresult *res, const char *sqlstate,
                           const char *message);

@@ -187,24 +187,24 @@ static void keep_role(struct membership *m, const char *id, const char *role, co
 		record(m);
 }
 
-/* Remove the old entry, add the new one, vote again if it did. */
+/* Remove the old entry, add the new one. It votes again (align) once it is heard at its new address: Raft would have to wait
+ * for a voter that is away, and nothing else could be asked of the store meanwhile. */
 static void move_on(struct membership *m, const PGresult *res)
 {
 	const char *id = raft_id_of(m), *role = raft_role(res, id, m->job.address);
-	bool is_voter = (m->voters.members & node_bit(m->job.node)) != 0;
-
 	if (role[0] == '\0' && raft_role(res, id, NULL)[0] != '\0')
 		call_step(m, "CALL mha_remove('%s')%s", id, "");
 	else if (role[0] == '\0')
 		call_step(m, "CALL mha_add('%s', '%s')", id, m->job.address);
 	else if (strcmp(role, "spare") == 0)
-		call_step(m, "CALL mha_assign('%s', '%s')", id, is_voter ? "voter" : "standby");
+		call_step(m, "CALL mha_assign('%s', '%s')", id, "standby");
 	else
 		record(m);
 }
 
 static void align(struct membership *m, const PGresult *res)
 {
+	int64_t now = clock_now_ms();
 	int i;
 
 	for (i = 0; i < (int)m->c->config->nodes_count; i++) {
@@ -213,7 +213,7 @@ static void align(struct membership *m, const PGresult *res)
 		if (!m->nodes[i].is_member || i == m->c->self)
 			continue;
 		role = raft_role(res, m->nodes[i].raft_id, NULL);
-		if (role[0] == '\0' || strcmp(role, wanted) == 0)
+		if (role[0] == '\0' || strcmp(role, wanted) == 0 || !membership_is_ready(m, i, now))
 			continue;
 		log_warn("membership", "node %s is a %s in Raft, but the records say %s -> Raft is changed",
 		         m->c->config->nodes[i].name, role, wanted);
@@ -221,7 +221,7 @@ static void align(struct membership *m, const PGresult *res)
 		call_step(m, "CALL mha_assign('%s', '%s')", m->nodes[i].raft_id, wanted);
 		return;
 	}
-	m->is_aligned = true;
+	m->aligned_ms = now;
 	m->is_busy = false;
 }
 

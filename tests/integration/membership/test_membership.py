@@ -23,6 +23,13 @@ def wait_roles(lab, expected, seconds=60):
     return wait_for("the roles %s" % expected, lambda: roles(lab) == expected or None, seconds, 0.2)
 
 
+def raft_role(lab, address):
+    """What Raft says of the node at an address; "" when it does not know it."""
+    rows = lab.run("exec", "n1", "psql", "-XqAt", "host=%s port=%s dbname=mha user=root" % (os.path.join(lab.dir, "n1", "run"), lab.env["LAB_SQL_PORT"]),
+                   "-c", "SHOW mha.members", check=False).stdout
+    return next((r.split("|")[2] for r in rows.splitlines() if r.split("|")[1].startswith(address + ":")), "")
+
+
 def log_of(lab, host):
     with open(os.path.join(lab.dir, host, "log", "mhad.log"), encoding="utf-8", errors="replace") as f:
         return f.read()
@@ -195,6 +202,7 @@ def test_a_node_moves_to_another_address():
             status = lab.wait_redundant()
             assert [n["address"] for n in status["nodes"] if n["name"] == "n3"] == ["10.77.0.33"]
             wait_roles(lab, {"n1": "voter", "n2": "voter", "n3": "voter"})
+            wait_for("n3's vote in Raft", lambda: raft_role(lab, "10.77.0.33") == "voter")
             lab.crash("n2")  # n3 counts again: without it this would be no majority
 
 
