@@ -114,7 +114,7 @@ static int check_address(struct node_disk *d, const char *address, struct err *e
 	}
 	return err_set(e, ERR_REFUSED,
 	               "the cluster knows node \"%s\" at %s, node.yaml says %s: tell the cluster "
-	               "(mha-shell node move %s --address ...) or restore address and ports.raft",
+	               "(mha-shell node move %s ADDRESS) or restore address and ports.raft",
 	               id->name, id->address, address, id->name);
 }
 

@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/run/trust.h"
 
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -55,10 +56,8 @@ static void commit_change(struct control *c, struct http_request *r, const struc
 	           n->name, n->address, n->peer_port, n->raft_port, n->sql_port, n->role, n->failure_domain);
 	buf_printf(&b, "UPDATE roster SET %s WHERE name = '%s';", change, n->name);
 	buf_puts(&b, "UPDATE roster_number SET number = number + 1;");
-	buf_printf(&b, "INSERT INTO event (at, generation, severity, text) VALUES (%" PRId64 ", %" PRIu64 ", 'info', ",
-	           clock_wall_ms(), c->generation);
-	persist_quote(&b, text);
-	buf_puts(&b, "); SELECT 1");
+	trust_event_row(c, &b, "info", text);
+	buf_puts(&b, "SELECT 1");
 	store_session_query(c->store, b.data, COMMIT_MS, recorded, j);
 	buf_done(&b);
 }

@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/run/membership.h"
+#include "core/run/trust.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -119,10 +120,8 @@ static void record(struct membership *m)
 		break;
 	}
 	buf_puts(&b, "UPDATE roster_number SET number = number + 1;");
-	buf_printf(&b, "INSERT INTO event (at, generation, severity, text) VALUES (%" PRId64 ", %" PRIu64 ", 'info', ",
-	           clock_wall_ms(), c->generation);
-	persist_quote(&b, text);
-	buf_puts(&b, "); SELECT 1");
+	trust_event_row(c, &b, "info", text);
+	buf_puts(&b, "SELECT 1");
 	log_info("membership", "%s", text);
 	store_session_query(c->store, b.data, MEMBERSHIP_CHANGE_MS, membership_committed, m);
 	buf_done(&b);
